@@ -1,0 +1,1 @@
+"""Loads neural-tangents on the JAX of today."""

@@ -1,0 +1,1 @@
+"""Synthetic generators and real data sets."""

@@ -1,0 +1,123 @@
+"""Array files that are either whole or absent: checksummed, written aside, flushed and renamed.
+
+A file is an uncompressed `.npz` followed by a trailer of 40 bytes (8 of magic, 32 of SHA-256 over
+everything before it). NumPy and `unzip` read it as an ordinary `.npz`. Reading never unpickles.
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+_MAGIC = b"dlmath\x00\x01"
+_TRAILER = len(_MAGIC) + hashlib.sha256().digest_size
+_META = "__meta__"
+
+
+class DamagedFileError(ValueError):
+    """A file whose content does not match its checksum, or that ends too early."""
+
+
+class ArrayFile(NamedTuple):
+    """Arrays by name, and the JSON-serialisable `meta` stored beside them."""
+
+    arrays: dict[str, np.ndarray]
+    meta: dict[str, Any]
+
+
+def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, Any], meta: Mapping[str, Any] | None = None) -> None:
+    """Writes named arrays and JSON metadata to `path`, atomically and durably (fsync, then rename).
+
+    Args:
+        path: the file to create or replace; its folder is created.
+        arrays: name -> array of numbers, booleans or fixed-width text; objects are refused.
+        meta: JSON-serialisable record.
+
+    Raises:
+        TypeError: for an array that would need pickling.
+    """
+    contents = {}
+    for name, value in arrays.items():
+        value = np.asarray(value)
+        if value.dtype.hasobject or value.dtype.kind == "V":
+            raise TypeError(f"array {name!r} must hold numbers, booleans or text, got dtype {value.dtype}")
+        if name == _META:
+            raise ValueError(f"array name {_META!r} is reserved; rename it")
+        contents[name] = value
+    contents[_META] = np.frombuffer(json.dumps(dict(meta or {})).encode(), np.uint8)
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **contents)
+    payload = buffer.getvalue()
+    with replacing(path) as file:
+        file.write(payload)
+        file.write(_MAGIC + hashlib.sha256(payload).digest())
+
+
+def read_arrays(path: str | os.PathLike[str]) -> ArrayFile:
+    """Reads what `write_arrays` wrote, after checking every byte against the checksum.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        DamagedFileError: if the file is truncated or altered.
+    """
+    content = Path(path).read_bytes()
+    payload, trailer = content[:-_TRAILER], content[-_TRAILER:]
+    if len(content) <= _TRAILER or trailer[: len(_MAGIC)] != _MAGIC:
+        raise DamagedFileError(f"{path} is truncated or was not written by dlmath; delete it and compute it again")
+    if hashlib.sha256(payload).digest() != trailer[len(_MAGIC) :]:
+        raise DamagedFileError(f"{path} does not match its checksum; delete it and compute it again")
+    with np.load(io.BytesIO(payload), allow_pickle=False) as stored:
+        arrays = {name: stored[name] for name in stored.files if name != _META}
+        meta = json.loads(stored[_META].tobytes())
+    return ArrayFile(arrays, meta)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Writes UTF-8 text to `path`, atomically and durably."""
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """Yields a binary file that takes the place of `path` when the block ends without an exception."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes private files; give the result the permissions an ordinary open would.
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+    _sync_folder(path.parent)
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # some file systems cannot sync a folder
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,1 @@
+"""The figure style and the plots every paper needs."""

@@ -1,0 +1,71 @@
+"""The vocabulary shared by every subpackage: functions go in, functions come out.
+
+A *loss* is (outputs, targets) -> scalar; an *objective* is (params, *data) -> scalar. Batch axis first,
+features last; an ensemble is a leading axis added by `vmap`.
+"""
+
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+from jaxtyping import Array, Float, PRNGKeyArray, Shaped
+
+Params: TypeAlias = Any
+"""Any pytree of arrays."""
+
+Key: TypeAlias = PRNGKeyArray
+"""A typed key, as made by `jax.random.key`."""
+
+
+class InitFn(Protocol):
+    """(key, x) -> params, for inputs shaped like the batch `x` (its values are not used)."""
+
+    def __call__(self, key: Key, x: Any, /) -> Params: ...
+
+
+class ApplyFn(Protocol):
+    """(params, x[batch, ...]) -> outputs[batch, out]."""
+
+    def __call__(self, params: Params, x: Any, /) -> Shaped[Array, "batch ..."]: ...
+
+
+class LossFn(Protocol):
+    """(outputs[batch, ...], targets[batch, ...]) -> scalar."""
+
+    def __call__(self, outputs: Any, targets: Any, /) -> Float[Array, ""]: ...
+
+
+class ObjectiveFn(Protocol):
+    """(params, *data) -> scalar."""
+
+    def __call__(self, params: Params, /, *data: Any) -> Float[Array, ""]: ...
+
+
+class KernelFn(Protocol):
+    """(x1[n1, ...], x2[n2, ...] or None) -> kernel matrix[n1, n2]; None means x1 against itself."""
+
+    def __call__(self, x1: Any, x2: Any = None, /) -> Float[Array, "n1 n2"]: ...
+
+
+class ProbeInitFn(Protocol):
+    """(params) -> state of the probe, any pytree (`()` for a probe without memory)."""
+
+    def __call__(self, params: Params, /) -> Any: ...
+
+
+class ProbeUpdateFn(Protocol):
+    """(state, params, opt_state, step) -> (state, value): one measurement, a pytree of fixed shapes."""
+
+    def __call__(self, state: Any, params: Params, opt_state: Any, step: Any, /) -> tuple[Any, Any]: ...
+
+
+class Probe(NamedTuple):
+    """What to measure along a training run; `update` is traced into the compiled loop."""
+
+    init: ProbeInitFn
+    update: ProbeUpdateFn
+
+
+class Estimate(NamedTuple):
+    """A stochastic estimate and its standard error, arrays of equal shape."""
+
+    value: Any
+    standard_error: Any
