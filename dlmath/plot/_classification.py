@@ -44,7 +44,7 @@ def decision_boundary(
     """
     check.callable_("scores", scores)
     resolution = check.integer("resolution", resolution, at_least=2)
-    margin = check.real("margin", margin, at_least=0)
+    margin = check.real("margin", margin, at_least=0.0)
     points = values_of("x", x, ndim=2, finite=True)
     if points.shape[1] != 2:
         raise ValueError(f"x must be [point, 2], got shape {points.shape}; project it to a plane first")
@@ -71,9 +71,11 @@ def decision_boundary(
         horizontal, vertical, predicted, cmap=cmap, vmin=-0.5, vmax=num_classes - 0.5, alpha=0.25,
         shading="nearest", rasterized=True, linewidth=0,
     )  # fmt: skip
-    for level in range(num_classes - 1):
-        if predicted.min() <= level < predicted.max():
-            ax.contour(horizontal, vertical, predicted, levels=[level + 0.5], colors="black", linewidths=0.6)
+    for surface in _margins(answers):
+        # A zero level that leaves the picture is not a boundary to draw (and Matplotlib would warn).
+        if surface.min() < 0 < surface.max():
+            surface = surface.reshape(resolution, resolution)
+            ax.contour(horizontal, vertical, surface, levels=[0.0], colors="black", linewidths=0.6)
     for index in range(num_classes):
         chosen = points[classes == index]
         if len(chosen):
@@ -129,6 +131,14 @@ def confusion_matrix(
     ax.set_yticks(range(len(names)), names)
     ax.set(xlabel=ax.get_xlabel() or "predicted class", ylabel=ax.get_ylabel() or "true class")
     return counts
+
+
+def _margins(answers: np.ndarray) -> list[np.ndarray]:
+    """Functions on the grid whose zero levels are the boundaries: s, or s_k - max of the others for each k."""
+    if answers.ndim == 1 or answers.shape[1] == 1:
+        return [answers.reshape(-1)]
+    others = [np.delete(answers, k, axis=1).max(axis=1) for k in range(answers.shape[1])]
+    return [answers[:, k] - other for k, other in enumerate(others)]
 
 
 def _classes(argument: str, labels: Any) -> np.ndarray:

@@ -24,7 +24,7 @@ THEORY: dict[str, Any] = {"color": "black", "linestyle": (0, (4, 2)), "linewidth
 
 _FORMATS = ("pdf", "png", "svg")
 
-_RC: dict[Any, Any] = {
+_RC: dict[str, Any] = {
     "axes.prop_cycle": cycler(color=COLORS),
     "axes.spines.right": False,
     "axes.spines.top": False,
@@ -79,7 +79,8 @@ def style(overrides: Mapping[str, Any] | None = None) -> Iterator[None]:
     """
     for name in overrides or {}:
         check.one_of("overrides' names", name, matplotlib.rcParams)
-    with matplotlib.rc_context({**_RC, **(overrides or {})}):
+    settings: dict[Any, Any] = {**_RC, **(overrides or {})}
+    with matplotlib.rc_context(settings):
         yield
 
 
@@ -98,10 +99,10 @@ def figure(width: str | float = "column", *, height: float | None = None) -> Fig
     if isinstance(width, str):
         inches = WIDTHS[check.one_of("width", width, WIDTHS)]
     else:
-        inches = check.real("width", width, above=0)
+        inches = check.real("width", width, above=0.0)
     if height is None:
         height = inches / (1.45 if inches < 5 else 2.7)
-    return Figure(figsize=(inches, check.real("height", height, above=0)), layout="constrained")
+    return Figure(figsize=(inches, check.real("height", height, above=0.0)), layout="constrained")
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> Path:

@@ -1,0 +1,110 @@
+import numpy as np
+import xarray as xr
+from matplotlib.colors import to_rgba
+
+import dlmath as dm
+
+RNG = np.random.default_rng(0)
+
+
+def _axes():
+    return dm.plot.figure().subplots()
+
+
+def test_the_histogram_of_a_spectrum_integrates_to_the_fraction_inside():
+    eigenvalues = RNG.exponential(size=(4, 1000))
+    density, edges = dm.plot.spectrum(_axes(), eigenvalues)
+    np.testing.assert_allclose((density * np.diff(edges)).sum(), 1.0)
+    ax = _axes()
+    density, edges = dm.plot.spectrum(ax, eigenvalues, value_range=(0.0, 1.0))
+    np.testing.assert_allclose((density * np.diff(edges)).sum(), (eigenvalues <= 1).mean())
+    assert f"{(eigenvalues > 1).sum()} of 4000 outside" in ax.get_legend_handles_labels()[1]
+
+
+def test_error_bars_of_a_spectrum_are_standard_errors_over_seeds():
+    eigenvalues = np.array([[0.0, 0.0, 2.0], [0.0, 2.0, 2.0]])
+    ax = _axes()
+    density, _ = dm.plot.spectrum(ax, eigenvalues, num_bins=2)
+    np.testing.assert_allclose(density, [0.5, 0.5])
+    (bars,) = ax.containers
+    ends = bars[2][0].get_segments()[0][:, 1]
+    # Densities 2/3 and 1/3: standard deviation √2/6, over √2 seeds.
+    np.testing.assert_allclose(ends, [0.5 - 1 / 6, 0.5 + 1 / 6])
+
+
+def test_cells_of_a_heatmap_that_are_not_finite_are_grey_and_crossed():
+    values = np.arange(6.0).reshape(2, 3)
+    values[1, 2] = np.nan
+    ax = _axes()
+    scale = dm.plot.heatmap(ax, values, x=[10, 20, 30], y=[1, 2], label="loss [nats]")
+    assert np.ma.getmaskarray(scale.get_array()).tolist() == [[False] * 3, [False, False, True]]
+    assert to_rgba(scale.cmap.get_bad()) == to_rgba("0.75")
+    (cross,) = ax.get_lines()
+    assert (cross.get_xdata().tolist(), cross.get_ydata().tolist()) == ([30], [2])
+    assert ax.figure.axes[1].get_ylabel() == "loss [nats]"
+
+
+def test_a_heatmap_of_a_dataarray_is_labelled_by_its_dimensions():
+    array = xr.DataArray(np.eye(3), dims=("depth", "width"), coords={"width": [1, 2, 4]}, name="test_error")
+    ax = _axes()
+    dm.plot.heatmap(ax, array)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("width", "depth")
+    assert ax.figure.axes[1].get_ylabel() == "test error"
+
+
+def test_a_centred_heatmap_gives_opposite_values_symmetric_places():
+    scale = dm.plot.heatmap(_axes(), np.array([[-1.0, 0.0, 3.0]]), center=0.0)
+    np.testing.assert_allclose(scale.norm([-3.0, 0.0, 3.0]), [0.0, 0.5, 1.0])
+
+
+def test_tiled_images_keep_their_pixels():
+    images = RNG.random((5, 4, 3, 3))
+    picture = dm.plot.image_grid(_axes(), images, num_columns=2)
+    assert picture.shape == (3 * 5 - 1, 2 * 4 - 1, 3)
+    np.testing.assert_array_equal(picture[5:9, 4:7], images[3])
+    assert (picture[10:, 4:] == 1).all(), "no sixth image"
+
+
+def test_own_range_of_images_is_stretched_to_black_and_white():
+    picture = dm.plot.image_grid(_axes(), [[[-2.0, 6.0], [0.0, 2.0]]], value_range=None)
+    np.testing.assert_allclose(picture, [[0.0, 1.0], [0.25, 0.5]])
+    assert dm.plot.image_grid(_axes(), np.zeros((1, 2, 2)), value_range=None).tolist() == [[0.0, 0.0], [0.0, 0.0]]
+
+
+def test_the_boundary_of_a_linear_classifier_is_its_line():
+    x, labels = np.array([[-1.0, -1.0], [1.0, 1.0]]), [-1, 1]
+    ax = _axes()
+    predicted = dm.plot.decision_boundary(ax, lambda p: p @ np.array([[1.0], [-2.0]]), x, labels)
+    assert predicted.shape == (200, 200)
+    (boundary,) = [c for c in ax.collections if hasattr(c, "levels")]
+    points = np.concatenate([path.vertices for path in boundary.get_paths()])
+    np.testing.assert_allclose(points[:, 0], 2 * points[:, 1], atol=1e-6)
+
+
+def test_the_nearest_mean_classifier_has_perpendicular_bisectors_for_boundaries():
+    means = np.array([[0.0, 2.0], [2.0, -1.0], [-2.0, -1.0]])
+    predicted = dm.plot.decision_boundary(
+        _axes(), lambda p: -((p[:, None] - means) ** 2).sum(-1), means, [0, 1, 2], resolution=31, margin=0.0
+    )
+    assert predicted[-1, 15] == 0
+    assert predicted[0, -1] == 1
+    assert predicted[0, 0] == 2
+
+
+def test_confusion_counts_agree_with_scikit_learn():
+    from sklearn.metrics import confusion_matrix
+
+    targets, predictions = RNG.integers(0, 4, (2, 100))
+    ax = _axes()
+    counts = dm.plot.confusion_matrix(ax, targets, predictions, names=list("abcd"))
+    np.testing.assert_array_equal(counts, confusion_matrix(targets, predictions))
+    assert [label.get_text() for label in ax.get_xticklabels()] == list("abcd")
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted class", "true class")
+
+
+def test_plots_accept_jax_arrays():
+    import jax.numpy as jnp
+
+    dm.plot.curve_with_theory(_axes(), jnp.arange(3.0), jnp.ones((2, 3)), theory=lambda x: jnp.exp(-x))
+    dm.plot.heatmap(_axes(), jnp.eye(2, dtype=jnp.bfloat16))
+    dm.plot.decision_boundary(_axes(), lambda p: jnp.sum(p, axis=1), jnp.eye(2), jnp.array([0, 1]))
