@@ -1,1 +1,22 @@
-"""Linear algebra."""
+"""Linear algebra: regularised least squares and kernel regression.
+
+Least squares share one convention, ‖y − Xβ‖²/n + λ‖β‖² (the penalty λ multiplies n in the normal equations),
+and so does its kernel form, ‖y − f(X)‖²/n + λ‖f‖².
+"""
+
+from dlmath.linalg._gram import gram
+from dlmath.linalg._kernel_ridge import KernelRidge, interpolate, kernel_ridge, predict
+from dlmath.linalg._least_squares import min_norm, ridge
+
+RESULTS_VERSION = 1
+
+__all__ = [
+    "KernelRidge",
+    "RESULTS_VERSION",
+    "gram",
+    "interpolate",
+    "kernel_ridge",
+    "min_norm",
+    "predict",
+    "ridge",
+]
