@@ -9,11 +9,23 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dlmath import compat, data, files, kernels, linalg, models, plot, repro, train, typing
+    from dlmath import compat, data, files, kernels, linalg, models, plot, repro, train, typing, workspace
 
 __version__ = "0.1.0.dev0"
 
-_SUBPACKAGES = ("compat", "data", "files", "kernels", "linalg", "models", "plot", "repro", "train", "typing")
+_SUBPACKAGES = (
+    "compat",
+    "data",
+    "files",
+    "kernels",
+    "linalg",
+    "models",
+    "plot",
+    "repro",
+    "train",
+    "typing",
+    "workspace",
+)
 
 __all__ = [
     "compat",
@@ -26,6 +38,7 @@ __all__ = [
     "repro",
     "train",
     "typing",
+    "workspace",
 ]
 
 

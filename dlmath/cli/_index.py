@@ -1,0 +1,122 @@
+"""`dlmath index`: record titles, claims and the latest runs, for `dlmath list` and the README's table."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from dlmath import files, workspace
+from dlmath.cli._tables import BASES, duration
+
+BEGIN, END = "<!-- claims:begin -->", "<!-- claims:end -->"
+_MARKS = {"reproduced": "✓", "not reproduced": "✗", "error": "✗", "inconclusive": "~", "incomplete": "…"}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Records the latest runs in experiments/index.json and in the README's table of claims."""
+
+    results: Path | None = None
+    """Folder of stored results; by default `results` in the workspace."""
+
+
+def main(arguments: list[str]) -> int:
+    """Writes `experiments/index.json`, and the README's table where the README has its markers."""
+    options = tyro.cli(Options, prog="dlmath index", args=arguments)
+    root = workspace.root()
+    folder = workspace.experiments_folder(root)
+    index = build(folder, options.results or root / "results")
+    files.write_text(folder / workspace.INDEX, json.dumps(index, indent=1, ensure_ascii=False) + "\n")
+    readme = root / "README.md"
+    if readme.is_file():
+        text = readme.read_text(encoding="utf-8")
+        if BEGIN in text and END in text:
+            files.write_text(readme, with_table(text, index))
+    recorded = sum(len(entry["scales"]) for entry in index.values())
+    print(f"{len(index)} papers, {recorded} runs recorded in {folder / workspace.INDEX}")
+    return 0
+
+
+def build(folder: Path, results: Path) -> dict[str, Any]:
+    """The index: what the files say, and the latest stored run of each scale (else the one recorded before)."""
+    from dlmath import repro
+
+    before = workspace.read_index(folder)
+    index = {}
+    for key in workspace.keys(folder):
+        paper = repro.load(workspace.find(key, folder))
+        scales = {}
+        for scale in repro.SCALE_NAMES:
+            found = repro.read_latest(results, key, scale)
+            if found is not None and not found[0]["errors"]:
+                scales[scale] = _recorded(*found)
+            elif scale in before.get(key, {}).get("scales", {}):
+                scales[scale] = before[key]["scales"][scale]
+        index[key] = {**described(paper), "scales": scales}
+    return index
+
+
+def described(paper: Any) -> dict[str, Any]:
+    """What an index says of a paper apart from its runs."""
+    smoke = paper.experiment.scales["smoke"]
+    claims = [
+        {
+            "name": c.name,
+            "statement": c.statement,
+            "source": c.source,
+            "basis": c.basis,
+            "expected": c.expect.describe(smoke),
+            "fails": c.fails,
+        }
+        for c in paper.experiment.claims
+    ]
+    return {"title": paper.title, "claims": claims, "deviations": list(paper.experiment.deviations)}
+
+
+def with_table(readme: str, index: dict[str, Any]) -> str:
+    """The README with its table of claims made anew from an index."""
+    head, rest = readme.split(BEGIN, 1)
+    _, tail = rest.split(END, 1)
+    return f"{head}{BEGIN}\n{table(index)}\n{END}{tail}"
+
+
+def table(index: dict[str, Any]) -> str:
+    """A Markdown table: each claim, the expected value, and what the recorded runs found."""
+    lines = ["| paper and claim | expected | smoke | laptop | paper scale |", "|---|---|---|---|---|"]
+    for key, entry in index.items():
+        costs = [_cost(entry["scales"].get(scale)) for scale in ("smoke", "laptop", "paper")]
+        lines.append(f"| **{entry['title']}** `{key}` | | {' | '.join(costs)} |")
+        for claim in entry["claims"]:
+            cells = [_cell(entry["scales"].get(scale), claim["name"]) for scale in ("smoke", "laptop", "paper")]
+            expected = f"{claim['expected']}{BASES[claim['basis']]}, {claim['source']}"
+            lines.append(f"| {claim['statement']} | {expected} | {' | '.join(cells)} |")
+    lines += ["", "✓ reproduced, ✗ not reproduced, ~ inconclusive, – not testable at that scale or not run."]
+    return "\n".join(lines)
+
+
+def _recorded(record: dict[str, Any], rows: list[Any]) -> dict[str, Any]:
+    kept = ("name", "statement", "source", "basis", "expected", "ours", "verdict", "note", "fails")
+    claims = [{name: getattr(row, name) for name in kept} for row in rows]
+    return {
+        "seconds": round(record["seconds"], 2),
+        "peak_memory": record["peak_memory"],
+        "units": record["units"]["total"],
+        "finished": record["finished"],
+        "code": record["code"],
+        "environment": record["environment"],
+        "claims": claims,
+    }
+
+
+def _cost(run: dict[str, Any] | None) -> str:
+    return "–" if run is None else f"{duration(run['seconds'])}"
+
+
+def _cell(run: dict[str, Any] | None, name: str) -> str:
+    row = next((row for row in (run or {}).get("claims", ()) if row["name"] == name), None)
+    if row is None or row["verdict"] not in _MARKS:
+        return "–"
+    known = " (known)" if row["fails"] and row["verdict"] == "not reproduced" else ""
+    return f"{_MARKS[row['verdict']]}{known} {row['ours']}".strip()
