@@ -76,6 +76,8 @@ def test_the_boundary_of_a_linear_classifier_is_its_line():
     ax = _axes()
     predicted = dm.plot.decision_boundary(ax, lambda p: p @ np.array([[1.0], [-2.0]]), x, labels)
     assert predicted.shape == (200, 200)
+    side = np.linspace(-1.2, 1.2, 200)
+    np.testing.assert_array_equal(predicted, side[None, :] - 2 * side[:, None] > 0)
     (boundary,) = [c for c in ax.collections if hasattr(c, "levels")]
     points = np.concatenate([path.vertices for path in boundary.get_paths()])
     np.testing.assert_allclose(points[:, 0], 2 * points[:, 1], atol=1e-6)
