@@ -1,10 +1,33 @@
 """Networks as pure functions."""
 
+from dlmath.models import activations, initializers
+from dlmath.models._cnn import cnn
+from dlmath.models._coordinate_check import coordinate_check
+from dlmath.models._describe import Description, LayerSummary, count_parameters, describe
+from dlmath.models._lenet import lenet5
+from dlmath.models._mlp import mlp
 from dlmath.models._model import Layer, Model, freeze, preactivations
+from dlmath.models._parameterization import learning_rates, scale_by_learning_rates
+from dlmath.models._random_features import random_features
+from dlmath.models._resnet import resnet
 
 __all__ = [
+    "Description",
     "Layer",
+    "LayerSummary",
     "Model",
+    "activations",
+    "cnn",
+    "coordinate_check",
+    "count_parameters",
+    "describe",
     "freeze",
+    "initializers",
+    "learning_rates",
+    "lenet5",
+    "mlp",
     "preactivations",
+    "random_features",
+    "resnet",
+    "scale_by_learning_rates",
 ]

@@ -1,0 +1,131 @@
+"""LeNet-5, as it is drawn today and as it was."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dlmath import check
+from dlmath.models import activations
+from dlmath.models._layers import average_pool, batch_shape, conv, dense, expect_layers, init_weights, outputs_of
+from dlmath.models._model import Layer, Model
+from dlmath.models._parameterization import Scaling, scalings
+
+# LeCun et al. 1998, Table I: the maps of S2 that each of the 16 maps of C3 sees. Six see three neighbours, six see
+# four neighbours, three see two pairs, the last sees all: 60 kernels instead of 96.
+C3_INPUTS = (
+    *[tuple((j + k) % 6 for k in range(3)) for j in range(6)],
+    *[tuple((j + k) % 6 for k in range(4)) for j in range(6)],
+    *[(j, j + 1, (j + 3) % 6, (j + 4) % 6) for j in range(3)],
+    tuple(range(6)),
+)
+
+
+def lenet5(
+    original: bool = False,
+    outputs: int = 10,
+    *,
+    activation: str | Callable[[Any], Any] = "tanh",
+    parameterization: str = "standard",
+    weight_std: float | Sequence[float] | None = 1.0,
+    bias_std: float | Sequence[float | None] | None = 0.0,
+    initializer: Any = None,
+) -> Model:
+    """LeNet-5: C1 6@5×5, S2, C3 16@5×5, S4, C5 120, F6 84, read-out, φ after each of C1, C3, C5 and F6.
+
+    Convolutions are "VALID", S2 and S4 are means over disjoint 2×2 squares, applied after φ. Inputs are grey images
+    [batch, 32, 32, 1], or [batch, 28, 28, 1] (MNIST), which are padded with two zeros on each side. 61,706 parameters.
+
+    With `original`, each map of C3 sees the three to six maps of S2 of Table I in LeCun et al. 1998, with a fan-in of
+    25 times their number: 60,806 parameters. The kernels of C3 are then stored as [5, 5, 1, 60], map by map. What the
+    paper has beyond that (trained coefficients of S2 and S4, a scaled tanh, radial basis functions as outputs) is left out.
+
+    Parameters are a tuple of five dicts {"weight", "bias"}: C1, C3, C5, F6, read-out.
+
+    Args:
+        original: whether C3 has the partial connections of the paper.
+        outputs: number of outputs.
+        activation: a name from `models.activations` or any function of an array.
+        parameterization: "standard", "ntk" or "mup", see `mlp`.
+        weight_std: σ_w ≥ 0, one number or one for each of the 5 layers.
+        bias_std: σ_b ≥ 0, likewise; None for layers without bias.
+        initializer: as for `mlp`; weight_std must then be None.
+
+    Returns:
+        A Model on x[batch, 28 or 32, 28 or 32, 1] with outputs [batch, outputs]; its `kernel` is None.
+
+    Raises:
+        ValueError, TypeError: an argument out of its range, named in the message.
+
+    LeCun, Bottou, Bengio & Haffner 1998, Gradient-based learning applied to document recognition, sec. II.B.
+
+    >>> import jax, jax.numpy as jnp, dlmath as dm
+    >>> x = jnp.ones((1, 28, 28, 1))
+    >>> [dm.models.count_parameters(m.init(jax.random.key(0), x)) for m in (lenet5(), lenet5(original=True))]
+    [61706, 60806]
+    """
+    outputs = check.positive_int("outputs", outputs)
+    if not isinstance(original, bool):
+        raise TypeError(f"original must be True or False, got {original!r}")
+    phi = activations.get(activation)
+    if initializer is not None and weight_std == 1.0:
+        weight_std = None  # its default, which the initializer replaces
+    scaling = scalings(5, parameterization, weight_std, bias_std, initializer)
+    shapes = ((5, 5, 1, 6), (5, 5, 6, 16), (400, 120), (120, 84), (84, outputs))
+
+    def init(key: Any, x: Any) -> Any:
+        check.key("key", key)
+        _images(x)
+        keys = jax.random.split(key, 5)
+        params = [init_weights(k, s, shape) for k, s, shape in zip(keys, scaling, shapes, strict=True)]
+        if original:
+            params[1] = _partial_weights(keys[1], scaling[1], params[1])
+        return tuple(params)
+
+    def layers(params: Any, x: Any) -> tuple[Layer, ...]:
+        x = _images(x)
+        expect_layers(params, 5)
+        c1 = conv(params[0], scaling[0], x, (1, 1), "VALID")
+        s2 = average_pool(phi(c1), 2)
+        c3 = (_partial_conv if original else conv)(params[1], scaling[1], s2, (1, 1), "VALID")
+        s4 = average_pool(phi(c3), 2)
+        c5 = dense(params[2], scaling[2], s4.reshape(s4.shape[0], -1))
+        f6 = dense(params[3], scaling[3], phi(c5))
+        y = dense(params[4], scaling[4], phi(f6))
+        names = ("C1", "C3", "C5", "F6", "dense")
+        return tuple(Layer(*layer) for layer in zip(names, params, (c1, c3, c5, f6, y), strict=True))
+
+    return Model(init, outputs_of(layers), None, layers)
+
+
+def _images(x: Any) -> Any:
+    shape = batch_shape(x, 4, "[batch, 28 or 32, 28 or 32, 1]")
+    if shape[1:] not in ((28, 28, 1), (32, 32, 1)):
+        raise ValueError(f"x must have shape [batch, 28, 28, 1] or [batch, 32, 32, 1], got {shape}")
+    if shape[1] == 32 or isinstance(x, jax.ShapeDtypeStruct):
+        return x
+    return jnp.pad(jnp.asarray(x), ((0, 0), (2, 2), (2, 2), (0, 0)))
+
+
+def _partial_weights(key: Any, scaling: Scaling, params: Any) -> dict[str, Any]:
+    # One column of maps at a time, so that each has the variance of its own fan-in.
+    keys = jax.random.split(key, len(C3_INPUTS))
+    columns = []
+    for k, inputs in zip(keys, C3_INPUTS, strict=True):
+        column = init_weights(k, scaling, (5, 5, len(inputs), 1))["weight"]
+        columns.append(column.reshape(5, 5, 1, len(inputs)))
+    return params | {"weight": jnp.concatenate(columns, axis=-1)}
+
+
+def _partial_conv(params: Any, scaling: Scaling, x: Any, strides: tuple[int, int], padding: str) -> Any:
+    inputs = np.array([i for column in C3_INPUTS for i in column])
+    outputs = np.array([j for j, column in enumerate(C3_INPUTS) for _ in column])
+    weight = params["weight"]
+    if scaling.parameterization == "ntk":
+        # The multiplier is 1/√fan_in of each map; `conv` below divides by that of a full one.
+        fan_in = np.array([len(column) for column in C3_INPUTS])[outputs] / 6
+        weight = weight * jnp.asarray(fan_in**-0.5, weight.dtype).reshape(1, 1, 1, -1)
+    full = jnp.zeros((5, 5, 6, 16), weight.dtype).at[:, :, inputs, outputs].set(weight[:, :, 0, :])
+    return conv(params | {"weight": full}, scaling, x, strides, padding)
