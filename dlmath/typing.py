@@ -4,7 +4,7 @@ A *loss* is (outputs, targets) -> scalar; an *objective* is (params, *data) -> s
 features last; an ensemble is a leading axis added by `vmap`.
 """
 
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
@@ -15,42 +15,49 @@ Key: TypeAlias = PRNGKeyArray
 """A typed key, as made by `jax.random.key`."""
 
 
+@runtime_checkable
 class InitFn(Protocol):
     """(key, x) -> params, for inputs shaped like the batch `x` (its values are not used)."""
 
     def __call__(self, key: Key, x: Any, /) -> Params: ...
 
 
+@runtime_checkable
 class ApplyFn(Protocol):
     """(params, x[batch, ...]) -> outputs[batch, out]."""
 
     def __call__(self, params: Params, x: Any, /) -> Shaped[Array, "batch ..."]: ...
 
 
+@runtime_checkable
 class LossFn(Protocol):
     """(outputs[batch, ...], targets[batch, ...]) -> scalar."""
 
     def __call__(self, outputs: Any, targets: Any, /) -> Float[Array, ""]: ...
 
 
+@runtime_checkable
 class ObjectiveFn(Protocol):
     """(params, *data) -> scalar."""
 
     def __call__(self, params: Params, /, *data: Any) -> Float[Array, ""]: ...
 
 
+@runtime_checkable
 class KernelFn(Protocol):
     """(x1[n1, ...], x2[n2, ...] or None) -> kernel matrix[n1, n2]; None means x1 against itself."""
 
     def __call__(self, x1: Any, x2: Any = None, /) -> Float[Array, "n1 n2"]: ...
 
 
+@runtime_checkable
 class ProbeInitFn(Protocol):
     """(params) -> state of the probe, any pytree (`()` for a probe without memory)."""
 
     def __call__(self, params: Params, /) -> Any: ...
 
 
+@runtime_checkable
 class ProbeUpdateFn(Protocol):
     """(state, params, opt_state, step) -> (state, value): one measurement, a pytree of fixed shapes."""
 

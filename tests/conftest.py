@@ -9,6 +9,14 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
 
+import sys
+import types
+
+from beartype import BeartypeConf, beartype
 from jaxtyping import install_import_hook
 
-install_import_hook("dlmath", "beartype.beartype")
+# An int is a float here as it is for static type checkers (PEP 484's numeric tower).
+checker = types.ModuleType("dlmath_typechecker")
+checker.check = beartype(conf=BeartypeConf(is_pep484_tower=True))
+sys.modules[checker.__name__] = checker
+install_import_hook("dlmath", "dlmath_typechecker.check")

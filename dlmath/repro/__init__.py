@@ -8,7 +8,7 @@ each claim by the interval of its statistic. This subpackage knows no mathematic
 from dlmath.repro._engine import Engine, local
 from dlmath.repro._expect import AtLeast, AtMost, Curve, Equal, Slope
 from dlmath.repro._experiment import RESERVED, SCALE_NAMES, Claim, Experiment, Study
-from dlmath.repro._judge import Judgement, judge
+from dlmath.repro._judge import NOT_REPRODUCED, REPRODUCED, Judgement, judge
 from dlmath.repro._paper import Paper, load
 from dlmath.repro._results import Results
 from dlmath.repro._runner import Run, read_latest, run
@@ -23,7 +23,9 @@ __all__ = [
     "Equal",
     "Experiment",
     "Judgement",
+    "NOT_REPRODUCED",
     "Paper",
+    "REPRODUCED",
     "RESERVED",
     "Results",
     "Run",

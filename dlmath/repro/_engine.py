@@ -1,12 +1,13 @@
 """Engines: functions of (units, compute) that yield each unit with its outcome, in any order."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
+@runtime_checkable
 class Engine(Protocol):
     """(units, compute) -> iterator of (unit, outcome)."""
 

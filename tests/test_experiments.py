@@ -1,0 +1,74 @@
+"""Every experiment of the repository: its form, its smoke run, and the records made from it."""
+
+import ast
+import dataclasses
+import inspect
+from pathlib import Path
+
+import pytest
+
+from dlmath import repro, workspace
+from dlmath.cli import _index
+
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "experiments"
+KEYS = workspace.keys(FOLDER)
+
+
+@pytest.fixture(scope="module")
+def papers():
+    return {key: repro.load(workspace.find(key, FOLDER)) for key in KEYS}
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_setting_is_documented(key, papers):
+    config = papers[key].experiment.config
+    body = ast.parse(inspect.getsource(config)).body[0].body
+    documented = {
+        statement.target.id
+        for statement, following in zip(body, body[1:], strict=False)
+        if isinstance(statement, ast.AnnAssign)
+        and isinstance(following, ast.Expr)
+        and isinstance(following.value, ast.Constant)
+    }
+    assert {field.name for field in dataclasses.fields(config)} <= documented
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_its_parts_stand_in_the_agreed_order(key, papers):
+    parts = ["Config", "SCALES", "theory", "measure", "CLAIMS", "figures", "EXPERIMENT"]
+    order = []
+    for statement in ast.parse(papers[key].text).body:
+        if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+            order.append(statement.name)
+        elif isinstance(statement, ast.Assign):
+            order += [target.id for target in statement.targets if isinstance(target, ast.Name)]
+    assert {"Config", "SCALES", "CLAIMS", "EXPERIMENT"} <= set(order)
+    places = [order.index(part) for part in parts if part in order]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_its_claims_hold_at_smoke_scale(key, papers, tmp_path):
+    found = repro.run(papers[key], results=tmp_path)
+    assert not found.errors
+    assert [(row.name, row.verdict, row.ours, row.note) for row in found.claims if row.broken] == []
+    assert any(row.verdict == repro.REPRODUCED for row in found.claims)
+    assert list((found.folder / "figures").glob("*.svg"))
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_the_index_says_what_the_file_says(key, papers):
+    entry = workspace.read_index(FOLDER).get(key)
+    assert entry is not None, "make index"
+    assert {name: entry[name] for name in ("title", "claims", "deviations")} == _index.described(papers[key])
+    assert "smoke" in entry["scales"], f"dlmath run {key} && dlmath index"
+
+
+def test_the_index_has_no_other_papers():
+    assert list(workspace.read_index(FOLDER)) == KEYS
+
+
+def test_the_table_of_the_readme_is_made_from_the_index():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert _index.with_table(readme, workspace.read_index(FOLDER)) == readme, "make index"
