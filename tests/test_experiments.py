@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import inspect
+import itertools
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ def test_every_setting_is_documented(key, papers):
     body = ast.parse(inspect.getsource(config)).body[0].body
     documented = {
         statement.target.id
-        for statement, following in zip(body, body[1:], strict=False)
+        for statement, following in itertools.pairwise(body)
         if isinstance(statement, ast.AnnAssign)
         and isinstance(following, ast.Expr)
         and isinstance(following.value, ast.Constant)
