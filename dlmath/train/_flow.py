@@ -1,0 +1,114 @@
+"""Gradient flow, the limit of gradient descent for small steps, by an adaptive integrator."""
+
+from typing import Any, NamedTuple
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from dlmath import check
+from dlmath.typing import ObjectiveFn, Params
+
+
+class Flow(NamedTuple):
+    """A solution of θ' = −∇L(θ)."""
+
+    time: Float[Array, " time"]
+    """[time] t, in units of (learning rate × step)."""
+    params: Params
+    """θ(t), every leaf with a leading [time]."""
+    loss: Float[Array, " time"]
+    """[time] L(θ(t))."""
+    converged: Bool[Array, ""]
+    """Whether the integrator reached the last time within its tolerance and its number of steps."""
+    num_steps: Int[Array, ""]
+    """Steps taken by the integrator, rejected ones included."""
+
+
+def gradient_flow(
+    objective: ObjectiveFn | Any,
+    params: Params,
+    times: Any,
+    *data: Any,
+    rtol: float = 1e-5,
+    atol: float = 1e-7,
+    max_steps: int = 100_000,
+    solver: Any = None,
+) -> Flow:
+    """The gradient flow θ'(t) = −∇_θ L(θ; data), θ(0) = params, at given times.
+
+    Gradient descent with learning rate η follows it to O(η) at t = η · step.
+
+    Args:
+        objective: (params, *data) -> scalar L.
+        params: θ(0), a pytree of floating arrays.
+        times: increasing times >= 0, [time].
+        data: further arguments of `objective`.
+        rtol: relative tolerance of one step of the integrator, > 0.
+        atol: absolute tolerance, > 0.
+        max_steps: largest number of steps of the integrator.
+        solver: any diffrax solver; None for Tsit5, an explicit Runge-Kutta method of order 5, whose step is at
+            most about 3.3 divided by the sharpness. `diffrax.Kvaerno5()` is implicit, for stiff and small problems.
+
+    Returns:
+        The Flow. Where `converged` is False the states not reached are infinite.
+
+    Raises:
+        ValueError, TypeError: for times that are negative, not increasing or not finite, tolerances <= 0.
+
+    On L = ½θ² the flow is exp(−t):
+
+    >>> flow = gradient_flow(lambda theta: 0.5 * theta**2, jnp.ones(()), jnp.array([0.0, 1.0]))
+    >>> bool(jnp.allclose(flow.params, jnp.exp(-flow.time), rtol=1e-4))
+    True
+
+    Cost: six gradients a step; memory: times × parameters. Reference for the integrator: Tsitouras 2011.
+    """
+    check.callable_("objective", objective)
+    rtol = check.real("rtol", rtol, above=0.0)
+    atol = check.real("atol", atol, above=0.0)
+    max_steps = check.positive_int("max_steps", max_steps)
+    times = check.array("times", times, ndim=1)
+    if not check.is_traced(times):
+        _check_times(np.asarray(times))
+    if not jax.tree.leaves(params):
+        raise ValueError(f"params must hold at least one array, got {params!r}")
+    params = jax.tree.map(jnp.asarray, params)
+    dtype = jnp.result_type(*jax.tree.leaves(params))
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(f"params must be floating arrays, got dtype {dtype}")
+    times = jnp.asarray(times, dtype)
+
+    def downhill(time: Any, theta: Params, data: Any) -> Params:
+        return jax.tree.map(jnp.negative, jax.grad(objective)(theta, *data))
+
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(downhill),
+        diffrax.Tsit5() if solver is None else solver,
+        t0=jnp.zeros((), dtype),
+        # A run over no time at all still needs an interval to step through.
+        t1=jnp.maximum(times[-1], jnp.finfo(dtype).tiny),
+        dt0=None,
+        y0=params,
+        args=data,
+        saveat=diffrax.SaveAt(ts=times),
+        stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol),
+        max_steps=max_steps,
+        # A failed solve is flagged in the result; raising would need a callback in the compiled program.
+        throw=False,
+        adjoint=diffrax.ForwardMode(),
+    )
+    loss = jax.lax.map(lambda theta: objective(theta, *data), solution.ys)
+    converged = solution.result == diffrax.RESULTS.successful
+    return Flow(times, solution.ys, loss, converged, solution.stats["num_steps"])
+
+
+def _check_times(times: np.ndarray) -> None:
+    if times[0] < 0:
+        raise ValueError(f"times must be non-negative, got {times[0]:g}")
+    steps = np.diff(times)
+    if (steps <= 0).any():
+        first = int(np.argmax(steps <= 0))
+        raise ValueError(f"times must increase, got {times[first]:g} before {times[first + 1]:g}; sort them")
