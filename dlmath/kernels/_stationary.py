@@ -1,5 +1,6 @@
 """Kernels of the distance: Gaussian and Laplace."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,10 +10,9 @@ from jaxtyping import Array
 
 from dlmath import check
 from dlmath.kernels._distances import kernel_inputs, pairwise, safe_sqrt
-from dlmath.typing import KernelFn
 
 
-def gaussian(*, rate: Any = None, bandwidth: Any = None) -> KernelFn:
+def gaussian(*, rate: Any = None, bandwidth: Any = None) -> Callable[..., Any]:
     """The Gaussian (squared exponential, RBF) kernel.
 
     k(x, x′) = exp(−rate ‖x − x′‖²) = exp(−‖x − x′‖² / (2 bandwidth²)),    rate = 1 / (2 bandwidth²).
@@ -41,7 +41,7 @@ def gaussian(*, rate: Any = None, bandwidth: Any = None) -> KernelFn:
     return Partial(_gaussian, value if name == "rate" else 0.5 / value**2)
 
 
-def laplace(*, rate: Any = None, bandwidth: Any = None) -> KernelFn:
+def laplace(*, rate: Any = None, bandwidth: Any = None) -> Callable[..., Any]:
     """The Laplace (exponential, Matérn-1/2) kernel.
 
     k(x, x′) = exp(−rate ‖x − x′‖) = exp(−‖x − x′‖ / bandwidth),    rate = 1 / bandwidth,
@@ -96,4 +96,4 @@ def _one_scale(kernel: str, rate: Any, bandwidth: Any) -> tuple[str, Any]:
         given = "neither" if rate is None else "both"
         raise TypeError(f"{kernel} takes exactly one of rate and bandwidth, got {given}")
     name, value = ("rate", rate) if bandwidth is None else ("bandwidth", bandwidth)
-    return name, check.real(name, value, above=0.0)
+    return name, value if check.is_traced(value) else check.real(name, value, above=0.0)

@@ -1,5 +1,6 @@
 """Kernel ridge regression and interpolation by Cholesky factorisation, with a named jitter."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,7 +13,6 @@ from jaxtyping import Array, Bool, Float, Shaped
 from dlmath import check
 from dlmath.linalg._arrays import columns, floating_dtype, product, regression_data
 from dlmath.linalg._gram import as_pytree, check_kernel, inputs, tiles
-from dlmath.typing import KernelFn
 
 
 class KernelRidge(NamedTuple):
@@ -38,7 +38,7 @@ class KernelRidge(NamedTuple):
 
 
 def kernel_ridge(
-    kernel: KernelFn, x: Any, y: Any, penalty: Any, *, jitter: Any = None, block_size: int | None = None
+    kernel: Callable[..., Any], x: Any, y: Any, penalty: Any, *, jitter: Any = None, block_size: int | None = None
 ) -> KernelRidge:
     """Kernel ridge regression: the minimiser of ‖y − f(X)‖²/n + λ‖f‖² over the kernel's Hilbert space.
 
@@ -73,11 +73,12 @@ def kernel_ridge(
     References:
         Schölkopf, Smola (2002), Learning with Kernels, section 4.2 (representer theorem).
     """
-    penalty = check.real("penalty", penalty, at_least=0.0)
     return _fit(kernel, x, y, penalty, jitter, block_size)
 
 
-def interpolate(kernel: KernelFn, x: Any, y: Any, *, jitter: Any = None, block_size: int | None = None) -> KernelRidge:
+def interpolate(
+    kernel: Callable[..., Any], x: Any, y: Any, *, jitter: Any = None, block_size: int | None = None
+) -> KernelRidge:
     """Kernel interpolation: the function of minimum norm in the kernel's Hilbert space through all the targets.
 
     f(x) = k(x, X) K⁻¹ y, up to the jitter: f(X) − y = −jitter · α. Arguments, returns, errors and cost as for
@@ -103,6 +104,7 @@ def predict(fit: KernelRidge, x: Any, *, block_size: int | None = None) -> Float
         Predictions of shape [m] or [m, o].
 
     Raises:
+        TypeError: unless `fit` is a `KernelRidge`.
         ValueError: for inputs of other features than those of the fit.
 
     >>> laplace = lambda x1, x2=None: jnp.exp(-abs(x1 - (x1 if x2 is None else x2).T))
@@ -112,6 +114,8 @@ def predict(fit: KernelRidge, x: Any, *, block_size: int | None = None) -> Float
 
     Cost: m n kernel evaluations.
     """
+    if not isinstance(fit, KernelRidge):
+        raise TypeError(f"fit must be a KernelRidge, as kernel_ridge and interpolate return, got {type(fit).__name__}")
     x = inputs("x", x)
     if x.shape[1:] != fit.x.shape[1:]:
         raise ValueError(f"x must have the features of the fit, {fit.x.shape[1:]}, got shape {x.shape}")
@@ -120,10 +124,12 @@ def predict(fit: KernelRidge, x: Any, *, block_size: int | None = None) -> Float
     return _predict(fit, x, block_size=block_size)
 
 
-def _fit(kernel: KernelFn, x: Any, y: Any, penalty: Any, jitter: Any, block_size: int | None) -> KernelRidge:
+def _fit(kernel: Callable[..., Any], x: Any, y: Any, penalty: Any, jitter: Any, block_size: int | None) -> KernelRidge:
     check.callable_("kernel", kernel)
     x, y = regression_data(x, y)
-    if jitter is not None:
+    if not check.is_traced(penalty):
+        penalty = check.real("penalty", penalty, at_least=0.0)
+    if jitter is not None and not check.is_traced(jitter):
         jitter = check.real("jitter", jitter, at_least=0.0)
     if block_size is not None:
         block_size = check.positive_int("block_size", block_size)

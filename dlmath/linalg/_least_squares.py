@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from dlmath import check
@@ -48,7 +49,7 @@ def ridge(x: Any, y: Any, penalty: Any) -> Float[Array, "..."]:
     """
     x, y = regression_data(x, y, ndim=2)
     penalty = check.array("penalty", penalty, ndim=(0, 1))
-    if not check.is_traced(penalty) and not bool((jnp.asarray(penalty) > 0).all()):
+    if not check.is_traced(penalty) and not (np.asarray(penalty) > 0).all():
         raise ValueError(f"penalty must be positive, got {penalty}; use min_norm for the ridgeless solution")
     penalty = jnp.asarray(penalty, x.dtype)
     path = _ridge_path(x, columns(y), jnp.atleast_1d(penalty))
@@ -120,6 +121,7 @@ def _ridge_path(x: Any, y: Any, penalties: Any) -> Any:
 
 
 @_ridge_path.defjvp
+@jax.jit
 def _ridge_path_jvp(primals: Any, tangents: Any) -> Any:
     x, y, penalties = primals
     dx, dy, dpenalties = tangents
@@ -142,6 +144,7 @@ def _min_norm(x: Any, y: Any, rcond: Any) -> Any:
 
 
 @_min_norm.defjvp
+@jax.jit
 def _min_norm_jvp(primals: Any, tangents: Any) -> Any:
     x, y, rcond = primals
     dx, dy, _ = tangents
