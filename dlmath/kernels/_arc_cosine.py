@@ -1,6 +1,5 @@
 """Arc-cosine kernels: infinitely wide one-hidden-layer networks with Heaviside, ReLU or squared ReLU units."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -11,9 +10,10 @@ from jaxtyping import Array
 
 from dlmath import check
 from dlmath.kernels._distances import MAX_DIRECT_FEATURES, hollow, inner, kernel_inputs, pairwise, safe_sqrt
+from dlmath.typing import KernelFn
 
 
-def arc_cosine(*, order: int = 1) -> Callable[..., Any]:
+def arc_cosine(*, order: int = 1) -> KernelFn:
     """The arc-cosine kernel of order 0, 1 or 2.
 
     k(x, x′) = 2 E[step(w·x) step(w·x′) (w·x)ⁿ (w·x′)ⁿ] = ‖x‖ⁿ ‖x′‖ⁿ Jₙ(θ) / π,    w ~ N(0, I), θ the angle,

@@ -1,6 +1,5 @@
 """Kernels of the distance: Gaussian and Laplace."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,9 +9,10 @@ from jaxtyping import Array
 
 from dlmath import check
 from dlmath.kernels._distances import kernel_inputs, pairwise, safe_sqrt
+from dlmath.typing import KernelFn
 
 
-def gaussian(*, rate: Any = None, bandwidth: Any = None) -> Callable[..., Any]:
+def gaussian(*, rate: Any = None, bandwidth: Any = None) -> KernelFn:
     """The Gaussian (squared exponential, RBF) kernel.
 
     k(x, x′) = exp(−rate ‖x − x′‖²) = exp(−‖x − x′‖² / (2 bandwidth²)),    rate = 1 / (2 bandwidth²).
@@ -35,13 +35,13 @@ def gaussian(*, rate: Any = None, bandwidth: Any = None) -> Callable[..., Any]:
     Cost: n1 n2 d multiply-adds, n1 n2 exponentials.
 
     References:
-        Schölkopf, Smola (2002), Learning with Kernels, eq. 2.68.
+        Schölkopf, Smola (2002), Learning with Kernels, section 2.3.
     """
     name, value = _one_scale("gaussian", rate, bandwidth)
     return Partial(_gaussian, value if name == "rate" else 0.5 / value**2)
 
 
-def laplace(*, rate: Any = None, bandwidth: Any = None) -> Callable[..., Any]:
+def laplace(*, rate: Any = None, bandwidth: Any = None) -> KernelFn:
     """The Laplace (exponential, Matérn-1/2) kernel.
 
     k(x, x′) = exp(−rate ‖x − x′‖) = exp(−‖x − x′‖ / bandwidth),    rate = 1 / bandwidth,
@@ -67,7 +67,7 @@ def laplace(*, rate: Any = None, bandwidth: Any = None) -> Callable[..., Any]:
     Cost: n1 n2 d multiply-adds, n1 n2 square roots and exponentials.
 
     References:
-        Belkin, Ma, Mandal (2018), To understand deep learning we need to understand kernel learning, section 2.
+        Belkin, Ma, Mandal (2018), To understand deep learning we need to understand kernel learning.
     """
     name, value = _one_scale("laplace", rate, bandwidth)
     return Partial(_laplace, value if name == "rate" else 1 / value)

@@ -1,6 +1,5 @@
 """Gram matrices, tile by tile."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -11,11 +10,10 @@ from jax.tree_util import Partial
 from jaxtyping import Array, Float
 
 from dlmath import check
+from dlmath.typing import KernelFn
 
 
-def gram(
-    kernel: Callable[..., Any], x1: Any, x2: Any = None, *, block_size: int | None = None
-) -> Float[Array, "n1 n2"]:
+def gram(kernel: KernelFn, x1: Any, x2: Any = None, *, block_size: int | None = None) -> Float[Array, "n1 n2"]:
     """The Gram matrix K[i, j] = k(x1[i], x2[j]) of a kernel function, computed in tiles.
 
     Tiles bound the temporaries of `kernel` to `block_size`² entries. With `x2=None` only the tiles on and above

@@ -1,6 +1,5 @@
 """Kernel ridge regression and interpolation by Cholesky factorisation, with a named jitter."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Shaped
 from dlmath import check
 from dlmath.linalg._arrays import columns, floating_dtype, product, regression_data
 from dlmath.linalg._gram import as_pytree, check_kernel, inputs, tiles
+from dlmath.typing import KernelFn
 
 
 class KernelRidge(NamedTuple):
@@ -38,7 +38,7 @@ class KernelRidge(NamedTuple):
 
 
 def kernel_ridge(
-    kernel: Callable[..., Any], x: Any, y: Any, penalty: Any, *, jitter: Any = None, block_size: int | None = None
+    kernel: KernelFn, x: Any, y: Any, penalty: Any, *, jitter: Any = None, block_size: int | None = None
 ) -> KernelRidge:
     """Kernel ridge regression: the minimiser of ‖y − f(X)‖²/n + λ‖f‖² over the kernel's Hilbert space.
 
@@ -76,9 +76,7 @@ def kernel_ridge(
     return _fit(kernel, x, y, penalty, jitter, block_size)
 
 
-def interpolate(
-    kernel: Callable[..., Any], x: Any, y: Any, *, jitter: Any = None, block_size: int | None = None
-) -> KernelRidge:
+def interpolate(kernel: KernelFn, x: Any, y: Any, *, jitter: Any = None, block_size: int | None = None) -> KernelRidge:
     """Kernel interpolation: the function of minimum norm in the kernel's Hilbert space through all the targets.
 
     f(x) = k(x, X) K⁻¹ y, up to the jitter: f(X) − y = −jitter · α. Arguments, returns, errors and cost as for
@@ -124,7 +122,7 @@ def predict(fit: KernelRidge, x: Any, *, block_size: int | None = None) -> Float
     return _predict(fit, x, block_size=block_size)
 
 
-def _fit(kernel: Callable[..., Any], x: Any, y: Any, penalty: Any, jitter: Any, block_size: int | None) -> KernelRidge:
+def _fit(kernel: KernelFn, x: Any, y: Any, penalty: Any, jitter: Any, block_size: int | None) -> KernelRidge:
     check.callable_("kernel", kernel)
     x, y = regression_data(x, y)
     if not check.is_traced(penalty):

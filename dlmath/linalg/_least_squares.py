@@ -45,7 +45,7 @@ def ridge(x: Any, y: Any, penalty: Any) -> Float[Array, "..."]:
 
     References:
         Hastie, Montanari, Rosset, Tibshirani (2022), Surprises in high-dimensional ridgeless least squares
-        interpolation, eq. 3.
+        interpolation, section 2.
     """
     x, y = regression_data(x, y, ndim=2)
     penalty = check.array("penalty", penalty, ndim=(0, 1))
@@ -82,7 +82,7 @@ def min_norm(x: Any, y: Any, *, rcond: float | None = None) -> Float[Array, "...
     Cost: one SVD, O(np min(n, p)).
 
     References:
-        Hastie, Montanari, Rosset, Tibshirani (2022), eq. 2.
+        Hastie, Montanari, Rosset, Tibshirani (2022), section 2.
         Golub, Pereyra (1973), The differentiation of pseudo-inverses, eq. 4.12.
     """
     x, y = regression_data(x, y, ndim=2)
