@@ -65,7 +65,7 @@ def real(
     at_least: float | None = None,
     below: float | None = None,
     at_most: float | None = None,
-) -> float:
+) -> Any:
     """Returns a finite real number as a float; TypeError for another type, ValueError outside the range.
 
     A traced scalar is returned as it is.
@@ -118,14 +118,15 @@ def array(
             value = np.asarray(value)
         except ValueError as error:
             raise ValueError(f"{argument} must be an array, got rows of unequal lengths") from error
-    if value.dtype == object or value.dtype.kind in "USM":
+    if value.dtype == object or value.dtype.kind in "USMm" or value.dtype.names:
         raise TypeError(f"{argument} must be an array of numbers, got dtype {value.dtype}")
     if ndim is not None and value.ndim not in ((ndim,) if isinstance(ndim, int) else ndim):
         wanted = ndim if isinstance(ndim, int) else " or ".join(map(str, ndim))
         raise ValueError(f"{argument} must have {wanted} dimensions, got shape {tuple(value.shape)}")
     if nonempty and math.prod(value.shape) == 0:
         raise ValueError(f"{argument} must not be empty, got shape {tuple(value.shape)}")
-    if finite and not is_traced(value) and value.dtype.kind in "fc" and not np.isfinite(np.asarray(value)).all():
+    # ml_dtypes' bfloat16 has the kind of a void, "V".
+    if finite and not is_traced(value) and value.dtype.kind in "fcV" and not np.isfinite(np.asarray(value)).all():
         count = int((~np.isfinite(np.asarray(value))).sum())
         raise ValueError(
             f"{argument} must be finite, got {count} NaN or infinite of {math.prod(value.shape)} entries;"
@@ -150,7 +151,9 @@ def key(argument: str, value: Any) -> Any:
     if not hasattr(value, "dtype") or not jax.numpy.issubdtype(value.dtype, jax.dtypes.prng_key):
         raise TypeError(f"{argument} must be a typed key such as jax.random.key(0), got {_briefly(value)}")
     if value.shape != ():
-        raise ValueError(f"{argument} must be one key, got an array of keys of shape {tuple(value.shape)}; vmap over it")
+        raise ValueError(
+            f"{argument} must be one key, got an array of keys of shape {tuple(value.shape)}; vmap over it"
+        )
     return value
 
 

@@ -9,7 +9,8 @@ import hashlib
 import io
 import json
 import os
-import tempfile
+import secrets
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,7 +33,9 @@ class ArrayFile(NamedTuple):
     meta: dict[str, Any]
 
 
-def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, Any], meta: Mapping[str, Any] | None = None) -> None:
+def write_arrays(
+    path: str | os.PathLike[str], arrays: Mapping[str, Any], meta: Mapping[str, Any] | None = None
+) -> None:
     """Writes named arrays and JSON metadata to `path`, atomically and durably (fsync, then rename).
 
     Args:
@@ -52,9 +55,7 @@ def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, Any], meta: 
             raise ValueError(f"array name {_META!r} is reserved; rename it")
         contents[name] = value
     contents[_META] = np.frombuffer(json.dumps(dict(meta or {})).encode(), np.uint8)
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **contents)
-    payload = buffer.getvalue()
+    payload = _archive(contents)
     with replacing(path) as file:
         file.write(payload)
         file.write(_MAGIC + hashlib.sha256(payload).digest())
@@ -90,16 +91,13 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Any]:
     """Yields a binary file that takes the place of `path` when the block ends without an exception."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    temporary = path.parent / f".{path.name[:100]}.{secrets.token_hex(8)}.part"
     try:
-        with os.fdopen(handle, "wb") as file:
+        # "x" refuses an existing file and, unlike tempfile, gives the permissions of an ordinary file.
+        with open(temporary, "xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes private files; give the result the permissions an ordinary open would.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
@@ -112,6 +110,16 @@ def sha256(path: str | os.PathLike[str]) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _archive(contents: Mapping[str, np.ndarray]) -> bytes:
+    """What np.savez writes, but for any name (np.savez takes none called "file") and without the time of day."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, value in contents.items():
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, value, allow_pickle=False)
+    return buffer.getvalue()
 
 
 def _sync_folder(folder: Path) -> None:
