@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-_EXCLUDED = {"CLAIMS", "SCALES", "EXPERIMENT", "figures"}
 _PACKAGES = (
     "jax",
     "jaxlib",
@@ -67,14 +66,21 @@ def code_slice(text: str, function: str, config: str) -> str:
     """The part of a file's code that the top-level `function` can reach, as normalised source.
 
     Comments, docstrings and annotations are left out; so are fields and defaults of the class named
-    `config`, whose values are hashed on their own. Where `function` is no top-level definition, the whole
-    file is taken, without claims, figures and scales.
+    `config`, whose values are hashed on their own.
+
+    Raises:
+        ValueError: if the file defines no such function.
     """
     statements = [s for s in ast.parse(text).body if not _is_string(s)]
     bound = [(_Stripped(config).visit(s), _bound_names(s)) for s in statements]
     everywhere = {name for _, names in bound for name in names}
+    if function not in everywhere:
+        raise ValueError(
+            f"measure must be a function defined at the top level of the experiment's file, got {function!r}: what"
+            " its text says is what its results depend on"
+        )
     reached: set[str] = set()
-    frontier = [function, config] if function in everywhere else sorted(everywhere - _EXCLUDED)
+    frontier = [function, config]
     for statement, names in bound:
         if not names:  # statements that bind nothing may do anything
             frontier += _used_names(statement)

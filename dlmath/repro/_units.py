@@ -48,7 +48,9 @@ def plan(
     for name, study in experiment.studies.items():
         axes = {axis: _points(field, getattr(config, field)) for axis, field in study.over.items()}
         wanted = _wanted_seeds(study, config, seeds)
-        code = _identity.code_slice(paper.text, getattr(study.measure, "__name__", ""), experiment.config.__name__)
+        code = _identity.code_slice(
+            paper.text, getattr(study.measure, "__name__", repr(study.measure)), experiment.config.__name__
+        )
         hidden = experiment.hidden_fields(name)
         shared = {
             "experiment": paper.key,

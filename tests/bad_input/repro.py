@@ -47,6 +47,13 @@ def planned(**options):
     return plan(paper, Config(**config), platform="cpu", **rest)
 
 
+def planned_anonymously():
+    paper = Paper(
+        "toy", None, "def other(): pass", experiment(studies={"s": study(measure=lambda config, keys, width: 0)})
+    )
+    return plan(paper, Config(), platform="cpu")
+
+
 def assembled(*units):
     assembler = Assembler({"width": [1, 2]}, None)
     for width, variables in units:
@@ -149,6 +156,7 @@ CASES = [
         ValueError,
         r"point names \['depth'\], which is no axis; axes are width",
     ),
+    ("measure without a name", planned_anonymously, ValueError, "measure must be a function defined at the top level"),
     ("measure returns an array", lambda: normalise([1.0], 1), TypeError, "measure must return a mapping"),
     (
         "measure forgets a dimension",
