@@ -75,15 +75,17 @@ def curve_with_theory(
     order = np.argsort(x, kind="stable")
     drawn = Interval(*(part[order] for part in drawn))
 
-    if errors == "band" or (errors == "auto" and len(x) > _BAND_ABOVE):
+    joined = "none" if theory is not None else "-"
+    if np.isnan(drawn.lower).all():
+        (line,) = ax.plot(x[order], drawn.center, label=label, color=color, marker="o", linestyle=joined)
+    elif errors == "band" or (errors == "auto" and len(x) > _BAND_ABOVE):
         (line,) = ax.plot(x[order], drawn.center, label=label, color=color)
         ax.fill_between(x[order], drawn.lower, drawn.upper, color=line.get_color(), alpha=0.25, linewidth=0)
     else:
         offsets = np.stack([drawn.center - drawn.lower, drawn.upper - drawn.center])
         line, _, _ = ax.errorbar(
-            x[order], drawn.center, offsets, label=label, color=color, marker="o",
-            linestyle="none" if theory is not None else "-",
-        )  # fmt: skip
+            x[order], drawn.center, offsets, label=label, color=color, marker="o", linestyle=joined
+        )
     _mark_diverged(ax, x[order], drawn.num_nonfinite, _num_seeds(samples, seed_axis), line.get_color())
     if theory is not None:
         ax.plot(*theory_points(ax, x, theory), label=theory_label, **THEORY)

@@ -33,6 +33,7 @@ _RC: dict[str, Any] = {
     "axes.titlesize": 8,
     "axes.formatter.limits": (-3, 4),
     "axes.formatter.use_mathtext": True,
+    "axes.formatter.min_exponent": 4,  # logarithmic axes say 0.02 and 300, not 2 × 10⁻² and 3 × 10²
     "errorbar.capsize": 1.5,
     "font.size": 8,
     "image.cmap": "viridis",
