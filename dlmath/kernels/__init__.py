@@ -6,16 +6,34 @@ mapped over bandwidths, and another value compiles nothing anew.
 
 from dlmath.kernels._arc_cosine import arc_cosine
 from dlmath.kernels._distances import squared_distances
+from dlmath.kernels._infinite_width import (
+    Activation,
+    Conv,
+    Dense,
+    Flatten,
+    GlobalAverage,
+    LayerNorm,
+    Residual,
+    infinite_width,
+)
 from dlmath.kernels._stationary import gaussian, laplace
 from dlmath.linalg import gram
 
 RESULTS_VERSION = 1
 
 __all__ = [
+    "Activation",
+    "Conv",
+    "Dense",
+    "Flatten",
+    "GlobalAverage",
+    "LayerNorm",
     "RESULTS_VERSION",
+    "Residual",
     "arc_cosine",
     "gaussian",
     "gram",
+    "infinite_width",
     "laplace",
     "squared_distances",
 ]
