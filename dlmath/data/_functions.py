@@ -125,7 +125,8 @@ def noisy_sine(
     """
     key, num_samples = check_draw(key, num_samples)
     low, frequency, noise_std = check.real("low", low), check.real("frequency", frequency), noise_level(noise_std)
-    high = check.real("high", high, **({} if check.is_traced(low) else {"above": low}))
+    lowest: Any = None if check.is_traced(low) else low
+    high = check.real("high", high, above=lowest)
     key_x, key_noise = jax.random.split(key)
     x = jax.random.uniform(key_x, (num_samples,), minval=low, maxval=high)
     return _on_a_line(key_noise, x, jnp.sin(frequency * x), noise_std)

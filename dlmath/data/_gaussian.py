@@ -131,7 +131,7 @@ def check_covariance(covariance: str, num_features: int, parameters: dict[str, A
     else:
         spikes = check.array("spikes", parameters["spikes"], ndim=1)
         if len(spikes) > num_features:
-            raise ValueError(f"spikes must be at most the {num_features} features, got {len(spikes)} of them")
+            raise ValueError(f"num_features must be at least the number of spikes ({len(spikes)}), got {num_features}")
         if not check.is_traced(spikes) and not np.all(np.asarray(spikes) > 0):
             raise ValueError(f"spikes must be positive eigenvalues of the covariance, got {parameters['spikes']}")
     return num_features, parameters

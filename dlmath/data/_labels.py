@@ -39,8 +39,10 @@ def one_hot(
     if num_classes is None:
         num_classes = int(classes.max()) + 1
     num_classes = check.positive_int("num_classes", num_classes)
-    if classes.min() < 0 or classes.max() >= num_classes:
-        raise ValueError(f"labels must be 0 to {num_classes - 1} for one_hot, got {classes.min()} to {classes.max()}")
+    if classes.min() < 0:
+        raise ValueError(f"dataset must have labels 0, 1, ... for one_hot, got labels {classes.tolist()}")
+    if classes.max() >= num_classes:
+        raise ValueError(f"num_classes must exceed every label, got {num_classes} and the label {classes.max()}")
     on_value, off_value = check.real("on_value", on_value), check.real("off_value", off_value)
     if dtype is None:
         dtype = dataset.x.dtype if dataset.x.dtype.kind == "f" else "float32"

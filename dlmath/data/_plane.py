@@ -1,5 +1,7 @@
 """Labelled point sets in the plane. Labels cycle 0, 1, ..., so that classes are balanced to within one point."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -206,7 +208,7 @@ def _angles(key: Key, num_samples: int) -> Float[Array, " n"]:
     return jax.random.uniform(key, (num_samples,), maxval=2 * jnp.pi)
 
 
-def _polar(radius: Float[Array, " n"], angle: Float[Array, " n"]) -> Float[Array, "n 2"]:
+def _polar(radius: Any, angle: Any) -> Float[Array, "n 2"]:
     return radius[:, None] * jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=1)
 
 

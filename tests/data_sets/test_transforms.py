@@ -182,7 +182,7 @@ def test_every_name_loads_a_dataset(public_data):
     for name in ("digits", "mnist1d", "tiny_shakespeare"):
         assert isinstance(dm.data.load(name), Dataset)
     assert dm.data.load("uci", name="yacht", split=3).x.shape == (277, 6)
-    pair = dm.data.load("mnist", classes=(4, 9), labels=(-1, 1), num_train=100, whiten="pca")
+    pair = dm.data.load("mnist", classes=(4, 9), labels=(-1, 1), num_train=100, num_test=10, whiten="pca")
     assert pair.x.shape == (100, 28, 28, 1)
     with pytest.raises(ValueError, match="did you mean 'fashion_mnist'"):
         dm.data.load("fashon_mnist")
