@@ -2,6 +2,9 @@
 
 A real set is a Dataset(x, y, x_test, y_test) of NumPy arrays. A generator takes a key and returns a Sample(x, y) of
 JAX arrays. Class labels are int32 and scalar targets are real, both of shape [n].
+
+Generators cost time and memory proportional to what they return, unless they say otherwise. All of them raise TypeError
+for a key that is not a typed key and ValueError for sizes, noise levels and names out of range.
 """
 
 from dlmath.data._algorithms import modular_addition, sparse_parity

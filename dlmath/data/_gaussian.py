@@ -77,7 +77,7 @@ def gaussian_features(
     num_features, parameters = check_covariance(covariance, num_features, parameters)
     z = jax.random.normal(key, (num_samples, num_features))
     if covariance != "ar1":
-        return z * jnp.sqrt(_variances(covariance, num_features, parameters))
+        return z * jnp.sqrt(_variances(covariance, num_features, parameters))[None, :]
     correlation = jnp.asarray(parameters["correlation"], z.dtype)
     innovation = jnp.sqrt(1 - correlation**2)
 

@@ -78,9 +78,9 @@ def gaussian_mixture_log_density(
     if x.shape[1] != means.shape[1]:
         raise ValueError(f"x must have as many columns as means, got shapes {x.shape} and {means.shape}")
     x = jnp.asarray(x, means.dtype)
-    squared = jnp.sum(((x[:, None, :] - means) / std[:, None]) ** 2, axis=-1)
+    squared = jnp.sum(((x[:, None, :] - means[None, :, :]) / std[None, :, None]) ** 2, axis=-1)
     normalizer = means.shape[1] * (jnp.log(std) + 0.5 * jnp.log(2 * jnp.pi))
-    return jax.nn.logsumexp(log_weights - normalizer - 0.5 * squared, axis=-1)
+    return jax.nn.logsumexp((log_weights - normalizer)[None, :] - 0.5 * squared, axis=-1)
 
 
 def _parameters(means: Any, std: Any, weights: Any) -> tuple[Array, Array, Array]:

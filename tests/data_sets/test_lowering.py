@@ -51,6 +51,12 @@ def test_generators_follow_the_precision_in_force():
         assert ("float32", "float64") in kinds, name
 
 
+def test_generators_do_not_rely_on_rank_promotion():
+    with jax.numpy_rank_promotion("raise"):
+        for program in PROGRAMS.values():
+            jax.eval_shape(program, KEY)
+
+
 def test_generators_can_be_mapped_over_keys():
     keys = jax.random.split(KEY, 3)
     for name, program in PROGRAMS.items():
