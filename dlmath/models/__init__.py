@@ -1,6 +1,7 @@
 """Networks as pure functions."""
 
 from dlmath.models import activations, initializers
+from dlmath.models._adapters import from_equinox, from_linen, from_nnx, from_stax
 from dlmath.models._cnn import cnn
 from dlmath.models._coordinate_check import coordinate_check
 from dlmath.models._describe import Description, LayerSummary, count_parameters, describe
@@ -10,6 +11,8 @@ from dlmath.models._model import Layer, Model, freeze, preactivations
 from dlmath.models._parameterization import learning_rates, scale_by_learning_rates
 from dlmath.models._random_features import random_features
 from dlmath.models._resnet import resnet
+from dlmath.models._rnn import rnn
+from dlmath.models._transformer import transformer
 
 __all__ = [
     "Description",
@@ -22,6 +25,10 @@ __all__ = [
     "count_parameters",
     "describe",
     "freeze",
+    "from_equinox",
+    "from_linen",
+    "from_nnx",
+    "from_stax",
     "initializers",
     "learning_rates",
     "lenet5",
@@ -29,5 +36,7 @@ __all__ = [
     "preactivations",
     "random_features",
     "resnet",
+    "rnn",
     "scale_by_learning_rates",
+    "transformer",
 ]
