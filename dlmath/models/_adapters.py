@@ -40,7 +40,7 @@ def from_linen(module: Any, *, variables: Mapping[str, Any] | None = None, **opt
     import flax.errors
     import flax.linen as nn
 
-    _instance("module", module, nn.Module, "flax.linen.Module")
+    _instance("module", module, nn.Module, "a flax.linen.Module")
     if variables is not None and not isinstance(variables, Mapping):
         raise TypeError(f"variables must be a dict of collections such as {{'batch_stats': ...}}, got {variables!r}")
 
@@ -96,7 +96,7 @@ def from_nnx(module: Any) -> Model:
     from flax import nnx
 
     def split(made: Any) -> Any:
-        _instance("module", made, nnx.Module, "flax.nnx.Module, or a function of nnx.Rngs that returns one")
+        _instance("module", made, nnx.Module, "a flax.nnx.Module, or a function of nnx.Rngs that returns one")
         copy = nnx.merge(*nnx.split(made), copy=True)
         copy.eval()
         graph, params, rest = nnx.split(copy, nnx.Param, ...)
@@ -151,7 +151,7 @@ def from_equinox(module: Any, *, state: Any = None, batched: bool = False) -> Mo
     def split(made: Any) -> Any:
         # The parameters, the function they are put back into, and the state of its statistics.
         made, made_state = made if isinstance(made, tuple) and len(made) == 2 else (made, state)
-        _instance("module", made, eqx.Module, "equinox.Module, or a function of a key that returns one")
+        _instance("module", made, eqx.Module, "an equinox.Module, or a function of a key that returns one")
         trainable, static = eqx.partition(eqx.nn.inference_mode(made), eqx.is_inexact_array)
         leaves, structure = jax.tree_util.tree_flatten_with_path(trainable)
         paths = [jax.tree_util.keystr(path) for path, _ in leaves]
@@ -222,7 +222,7 @@ def _zeros_like(argument: str, x: Any) -> Any:
     # Parameters depend on the shape of the inputs only; `x` may be a structure without values.
     if not hasattr(x, "shape") or not hasattr(x, "dtype"):
         x = check.array(argument, x)
-    return jnp.zeros(x.shape, x.dtype)
+    return jnp.zeros(x.shape, jax.dtypes.canonicalize_dtype(x.dtype))
 
 
 def _without_params(variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -231,6 +231,6 @@ def _without_params(variables: Mapping[str, Any]) -> dict[str, Any]:
 
 def _instance(argument: str, value: Any, kind: type, expected: str) -> None:
     if isinstance(value, type):
-        raise TypeError(f"{argument} must be an instance of {expected}, got the class {value.__name__}; call it first")
+        raise TypeError(f"{argument} must be {expected}, got the class {value.__name__}; call it first")
     if not isinstance(value, kind):
-        raise TypeError(f"{argument} must be a {expected}, got {value!r} of type {type(value).__name__}")
+        raise TypeError(f"{argument} must be {expected}, got {value!r} of type {type(value).__name__}")
