@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+from jax.typing import ArrayLike
 
 from dlmath import check
 from dlmath.models import activations
@@ -37,8 +38,8 @@ def cnn(
     pool: str = "global_average",
     activation: str | Callable[[Any], Any] = "relu",
     parameterization: str = "standard",
-    weight_std: float | Sequence[float] | None = None,
-    bias_std: float | Sequence[float | None] | None = 0.0,
+    weight_std: ArrayLike | Sequence[Any] | None = None,
+    bias_std: ArrayLike | Sequence[Any] | None = 0.0,
     initializer: Any = None,
 ) -> Model:
     """Convolutional network: L times convolution then φ, a pooling layer, a dense read-out.

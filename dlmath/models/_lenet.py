@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 import numpy as np
 
 from dlmath import check
@@ -29,8 +30,8 @@ def lenet5(
     *,
     activation: str | Callable[[Any], Any] = "tanh",
     parameterization: str = "standard",
-    weight_std: float | Sequence[float] | None = 1.0,
-    bias_std: float | Sequence[float | None] | None = 0.0,
+    weight_std: ArrayLike | Sequence[Any] | None = 1.0,
+    bias_std: ArrayLike | Sequence[Any] | None = 0.0,
     initializer: Any = None,
 ) -> Model:
     """LeNet-5: C1 6@5×5, S2, C3 16@5×5, S4, C5 120, F6 84, read-out, φ after each of C1, C3, C5 and F6.
@@ -38,9 +39,10 @@ def lenet5(
     Convolutions are "VALID", S2 and S4 are means over disjoint 2×2 squares, applied after φ. Inputs are grey images
     [batch, 32, 32, 1], or [batch, 28, 28, 1] (MNIST), which are padded with two zeros on each side. 61,706 parameters.
 
-    With `original`, each map of C3 sees the three to six maps of S2 of Table I in LeCun et al. 1998, with a fan-in of
-    25 times their number: 60,806 parameters. The kernels of C3 are then stored as [5, 5, 1, 60], map by map. What the
-    paper has beyond that (trained coefficients of S2 and S4, a scaled tanh, radial basis functions as outputs) is left out.
+    With `original`, each map of C3 sees the three to six maps of S2 of Table I in LeCun et al. 1998, and its weights
+    are wider by √(6/number of maps), as its fan-in is smaller: 60,806 parameters. The kernels of C3 are then stored
+    as [5, 5, 1, 60], map by map. What the paper has beyond that (trained coefficients of S2 and S4, a scaled tanh,
+    radial basis functions as outputs) is left out.
 
     Parameters are a tuple of five dicts {"weight", "bias"}: C1, C3, C5, F6, read-out.
 
@@ -81,7 +83,7 @@ def lenet5(
         keys = jax.random.split(key, 5)
         params = [init_weights(k, s, shape) for k, s, shape in zip(keys, scaling, shapes, strict=True)]
         if original:
-            params[1] = _partial_weights(keys[1], scaling[1], params[1])
+            params[1] = _partial_weights(scaling[1], params[1])
         return tuple(params)
 
     def layers(params: Any, x: Any) -> tuple[Layer, ...]:
@@ -109,23 +111,24 @@ def _images(x: Any) -> Any:
     return jnp.pad(jnp.asarray(x), ((0, 0), (2, 2), (2, 2), (0, 0)))
 
 
-def _partial_weights(key: Any, scaling: Scaling, params: Any) -> dict[str, Any]:
-    # One column of maps at a time, so that each has the variance of its own fan-in.
-    keys = jax.random.split(key, len(C3_INPUTS))
-    columns = []
-    for k, inputs in zip(keys, C3_INPUTS, strict=True):
-        column = init_weights(k, scaling, (5, 5, len(inputs), 1))["weight"]
-        columns.append(column.reshape(5, 5, 1, len(inputs)))
-    return params | {"weight": jnp.concatenate(columns, axis=-1)}
+def _partial_weights(scaling: Scaling, params: Any) -> dict[str, Any]:
+    inputs, outputs, gain = _connections()
+    kernels = params["weight"][:, :, inputs, outputs][:, :, None, :]
+    # Drawn for a map that sees all six; NTK multipliers stay out of the parameters.
+    return params | {"weight": kernels if scaling.parameterization == "ntk" else kernels * gain.astype(kernels.dtype)}
 
 
 def _partial_conv(params: Any, scaling: Scaling, x: Any, strides: tuple[int, int], padding: str) -> Any:
-    inputs = np.array([i for column in C3_INPUTS for i in column])
-    outputs = np.array([j for j, column in enumerate(C3_INPUTS) for _ in column])
-    weight = params["weight"]
+    inputs, outputs, gain = _connections()
+    kernels = jnp.asarray(params["weight"])[:, :, 0, :]
     if scaling.parameterization == "ntk":
-        # The multiplier is 1/√fan_in of each map; `conv` below divides by that of a full one.
-        fan_in = np.array([len(column) for column in C3_INPUTS])[outputs] / 6
-        weight = weight * jnp.asarray(fan_in**-0.5, weight.dtype).reshape(1, 1, 1, -1)
-    full = jnp.zeros((5, 5, 6, 16), weight.dtype).at[:, :, inputs, outputs].set(weight[:, :, 0, :])
+        kernels = kernels * gain.astype(kernels.dtype).reshape(1, 1, -1)
+    full = jnp.zeros((5, 5, 6, 16), kernels.dtype).at[:, :, inputs, outputs].set(kernels)
     return conv(params | {"weight": full}, scaling, x, strides, padding)
+
+
+def _connections() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    # For each of the 60 kernels: its map of S2, its map of C3, and √(6/number of maps that one sees).
+    pairs = np.array([(i, j) for j, maps in enumerate(C3_INPUTS) for i in maps])
+    counts = np.array([len(maps) for maps in C3_INPUTS])
+    return pairs[:, 0], pairs[:, 1], np.sqrt(6 / counts[pairs[:, 1]]).reshape(1, 1, 1, -1)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+from jax.typing import ArrayLike
 
 from dlmath import check
 from dlmath.models import activations
@@ -18,8 +19,8 @@ def mlp(
     *,
     activation: str | Callable[[Any], Any] = "relu",
     parameterization: str = "standard",
-    weight_std: float | Sequence[float] | None = None,
-    bias_std: float | Sequence[float | None] | None = 0.0,
+    weight_std: ArrayLike | Sequence[Any] | None = None,
+    bias_std: ArrayLike | Sequence[Any] | None = 0.0,
     initializer: Any = None,
 ) -> Model:
     """Multilayer perceptron y = W_{L+1} φ(W_L … φ(W_1 x + b_1) … + b_L) + b_{L+1}.

@@ -1,10 +1,11 @@
 """Random features: a two-layer network whose first layer is not trained."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from dlmath import check
 from dlmath.models import activations
@@ -22,8 +23,8 @@ def random_features(
     *,
     activation: str | Callable[[Any], Any] = "relu",
     parameterization: str = "standard",
-    weight_std: float | tuple[float, float] | None = None,
-    bias_std: float | tuple[float | None, float | None] | None = None,
+    weight_std: ArrayLike | Sequence[Any] | None = None,
+    bias_std: ArrayLike | Sequence[Any] | None = None,
     initializer: Any = None,
 ) -> Model:
     """Random-feature model y = φ(W x + b) A, with W and b drawn once and A to be trained.
@@ -77,15 +78,15 @@ def random_features(
         batch_shape(x, 2, "[batch, features]")
         return phi(dense(frozen, first, x))
 
-    def layers(frozen: Any, params: Any, x: Any) -> tuple[Layer, ...]:
+    def layers_at(frozen: Any, params: Any, x: Any) -> tuple[Layer, ...]:
         expect_layers(params, 1)
         z = features(frozen, x)
         return Layer("features", {}, z), Layer("dense", params[0], dense(params[0], last, z))
 
-    def apply(frozen: Any, params: Any, x: Any) -> Any:
-        return layers(frozen, params, x)[-1].output
+    def apply_at(frozen: Any, params: Any, x: Any) -> Any:
+        return layers_at(frozen, params, x)[-1].output
 
-    def kernel(frozen: Any, x1: Any, x2: Any = None, *, get: str = "ntk") -> Any:
+    def kernel_at(frozen: Any, x1: Any, x2: Any = None, *, get: str = "ntk") -> Any:
         check.one_of("get", get, ("ntk", "nngp"))
         if get == "nngp" and last.weight is not None:
             raise ValueError("initializer must be None for get='nngp', which is the covariance under weight_std")
@@ -97,5 +98,5 @@ def random_features(
         right = left if x2 is None else features(frozen, x2)
         return weight * jnp.matmul(left, right.T, precision="highest") + bias
 
-    apply, kernel, layers = (jax.tree_util.Partial(f, frozen) for f in (apply, kernel, layers))
+    apply, kernel, layers = (jax.tree_util.Partial(f, frozen) for f in (apply_at, kernel_at, layers_at))
     return Model(init, apply, kernel, layers)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from dlmath import check
 from dlmath.models import activations
@@ -38,8 +39,8 @@ def resnet(
     stages: Sequence[int] = (1, 2, 4, 8),
     activation: str | Callable[[Any], Any] = "relu",
     parameterization: str = "standard",
-    weight_std: float | Sequence[float] | None = None,
-    bias_std: float | Sequence[float | None] | None = 0.0,
+    weight_std: ArrayLike | Sequence[Any] | None = None,
+    bias_std: ArrayLike | Sequence[Any] | None = 0.0,
     initializer: Any = None,
 ) -> Model:
     """Residual network with pre-activation blocks (He et al. 2016b), for sweeps over depth and width.
