@@ -86,6 +86,7 @@ def checked_options(
     *,
     stateful: bool,
     tuned: bool,
+    stops: bool,
     batch_size: Any,
     replacement: bool,
     full_loss: bool,
@@ -108,7 +109,7 @@ def checked_options(
     if member_data is not None:
         tuned_axes = tuple((name, 0 if value.ndim else None) for name, value in inputs.hyperparameters.items())
         axes = (tuned_axes, 0 if own_x else None, 0 if own_y else None)
-    return Options(batch_size, replacement, stateful, full_loss, step_losses, tuned, axes)
+    return Options(batch_size, replacement, stateful, full_loss, step_losses, tuned, stops, axes)
 
 
 def _checked_data(data: Any, own_x: bool, own_y: bool) -> tuple[Any, Any]:

@@ -88,7 +88,8 @@ def run(
     """Compiles (once for equal programs and shapes), runs and collects."""
     first, last, grid = schedule.first_step, schedule.num_steps, schedule.grid
     running = _loop.start(program, arrays, inputs, params, states, len(grid), last - first)
-    traced = any(map(check.is_traced, jax.tree.leaves(running)))
+    # A tracer may come with the arguments, or hidden in a function, from where it reaches the running state.
+    traced = any(map(check.is_traced, jax.tree.leaves((arrays, inputs, params, states, running))))
     if traced and (schedule.checkpoint is not None or schedule.progress):
         name = "checkpoint" if schedule.checkpoint is not None else "progress"
         raise ValueError(f"{name} is not available inside jit or vmap; use fit_ensemble, or leave it out")
@@ -98,7 +99,7 @@ def run(
     sentinel = np.append(grid, np.iinfo(np.int32).max).astype(np.int32)
     with _bar(schedule, step) as bar:
         for until in _stops(program, schedule, step, traced):
-            if program.stops and not traced and bool((running.watch.stopped_at >= 0).all()):
+            if program.options.stops and not traced and bool((running.watch.stopped_at >= 0).all()):
                 saver.save(step, running, ended=True)
                 break
             record = np.searchsorted(grid, step)
@@ -132,7 +133,7 @@ def _stops(program: Program, schedule: Schedule, step: int, traced: bool) -> lis
     stops = {last}
     if schedule.checkpoint_every is not None:
         stops.update(range(0, last, schedule.checkpoint_every))
-    if schedule.progress or (program.stops and not traced):
+    if schedule.progress or (program.options.stops and not traced):
         stops.update(np.linspace(first, last, _CHUNKS + 1).astype(int).tolist())
     return sorted(stop for stop in stops if stop > step or stop == last)
 

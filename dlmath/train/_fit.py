@@ -6,7 +6,7 @@ from typing import Any
 
 from dlmath.train._boundary import checked_inputs, checked_options, checked_params, functions_of
 from dlmath.train._driver import Schedule, Trajectory, run
-from dlmath.train._program import program_of
+from dlmath.train._program import Program, skeleton_of
 from dlmath.train._stopping import StoppingRule
 from dlmath.typing import ApplyFn, Key, LossFn, Params, Probe
 
@@ -229,7 +229,12 @@ def _train(
     inputs = checked_inputs(key, data, hyperparameters, params, member_data)
     params = checked_params(params, None if member_data is None else inputs.key.shape[0])
     options = checked_options(
-        inputs, member_data, stateful=state is not None, tuned=hyperparameters is not None, **choices
+        inputs,
+        member_data,
+        stateful=state is not None,
+        tuned=hyperparameters is not None,
+        stops=functions[-1] is not None,
+        **choices,
     )
-    program, arrays = program_of(functions_of(*functions, tuned=options.tuned), options)
-    return run(program, arrays, inputs, params, (opt_state, state), schedule)
+    skeleton, arrays = skeleton_of(functions_of(*functions, tuned=options.tuned))
+    return run(Program(skeleton, options), arrays, inputs, params, (opt_state, state), schedule)

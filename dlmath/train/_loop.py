@@ -263,7 +263,7 @@ def _advance(run: _Run, running: Running, bounds: Bounds) -> Running:
 
         before = running.carry
         carry, step_loss = jax.lax.fori_loop(step, stop, body, (before, running.records.step_loss))
-        if run.functions.stop is not None:
+        if run.options.stops:
             frozen = running.watch.stopped_at >= 0
             carry = jax.tree.map(lambda old, new: jnp.where(frozen, old, new), before, carry)
         running = running._replace(carry=carry, records=running.records._replace(step_loss=step_loss))
@@ -282,7 +282,7 @@ def _record(run: _Run, table: Any, running: Running, grid: Any, record: Any, due
         new = watch._replace(probes=probe_states)
         finite = jnp.isfinite(loss) & _all_finite(carry.params)
         diverged_at = _first(carry.diverged_at, ~finite, step)
-        if run.functions.stop is not None:
+        if run.options.stops:
             stop_state, stop = run.functions.stop.update(watch.stop, loss, values)
             stopped_at = _first(watch.stopped_at, stop, step)
             new = new._replace(

@@ -267,7 +267,8 @@ def _remember(params: Params) -> Params:
 def _data(x: Any, y: Any) -> tuple[Any, Any]:
     x, y = check.array("x", x), check.array("y", y)
     check.same_length("x", x, "y", y)
-    return jnp.asarray(x), jnp.asarray(y)
+    # NumPy arrays stay what they are until the run: its precision may be another than that of here.
+    return x, y
 
 
 def _block(block_size: Any) -> int | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -34,33 +35,44 @@ class Options:
     step_losses: bool
     tuned: bool
     """`optimizer` is a factory that the hyper-parameters are given to."""
+    stops: bool
+    """Whether there is a stopping rule."""
     axes: Any
     """None for one run; for an ensemble the axes of (hyper-parameters, x, y), hashable."""
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """A pytree without its arrays; hashable."""
+
+    treedef: Any
+    static: tuple[Any, ...]
+
+    def filled(self, arrays: Any) -> Any:
+        """The pytree, with `arrays` back in their places."""
+        filling = iter(arrays)
+        return jax.tree.unflatten(
+            self.treedef, [next(filling) if leaf is _ARRAY else unwrapped(leaf) for leaf in self.static]
+        )
 
 
 @dataclass(frozen=True)
 class Program:
     """Hashable: equal programs share one compilation."""
 
-    treedef: Any
-    static: tuple[Any, ...]
+    skeleton: Skeleton
     options: Options
-    stops: bool
-    """Whether there is a stopping rule."""
 
     def functions(self, arrays: Any) -> Functions:
-        """The functions of the run, with `arrays` back in their places."""
-        filled = iter(arrays)
-        leaves = [next(filled) if leaf is _ARRAY else _unwrapped(leaf) for leaf in self.static]
-        return jax.tree.unflatten(self.treedef, leaves)
+        """The functions of the run, with the arrays they hold."""
+        return self.skeleton.filled(arrays)
 
 
-def program_of(functions: Functions, options: Options) -> tuple[Program, list[Any]]:
-    """Takes functions apart into the static program and the arrays they hold."""
-    leaves, treedef = jax.tree.flatten(functions)
-    arrays = [leaf for leaf in leaves if _is_array(leaf)]
-    static = tuple(_ARRAY if _is_array(leaf) else _hashable(leaf) for leaf in leaves)
-    return Program(treedef, static, options, functions.stop is not None), arrays
+def skeleton_of(tree: Any) -> tuple[Skeleton, list[Any]]:
+    """Takes a pytree apart into what is static and its arrays."""
+    leaves, treedef = jax.tree.flatten(tree)
+    arrays = [jnp.asarray(leaf) for leaf in leaves if _is_array(leaf)]
+    return Skeleton(treedef, tuple(_ARRAY if _is_array(leaf) else hashable(leaf) for leaf in leaves)), arrays
 
 
 _ARRAY = object()
@@ -84,7 +96,8 @@ def _is_array(leaf: Any) -> bool:
     return isinstance(leaf, jax.Array | np.ndarray | np.generic | float | complex)
 
 
-def _hashable(leaf: Any) -> Any:
+def hashable(leaf: Any) -> Any:
+    """`leaf`, wrapped if it cannot be hashed."""
     try:
         hash(leaf)
     except TypeError:
@@ -92,5 +105,6 @@ def _hashable(leaf: Any) -> Any:
     return leaf
 
 
-def _unwrapped(leaf: Any) -> Any:
+def unwrapped(leaf: Any) -> Any:
+    """The inverse of `hashable`."""
     return leaf.value if isinstance(leaf, _ByIdentity) else leaf
