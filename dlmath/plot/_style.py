@@ -88,7 +88,8 @@ def style(overrides: Mapping[str, Any] | None = None) -> Iterator[None]:
 def figure(width: str | float = "column", *, height: float | None = None) -> Figure:
     """An empty figure as wide as one column (3.4 in) or as a page (6.75 in), outside pyplot's registry.
 
-    Fill it with `figure.subplots(...)`; it is freed like any object, nothing needs closing.
+    Fill it with `figure.subplots(...)`; it is freed like any object, nothing needs closing. It is drawn and saved
+    in the style in which it was made, wherever that happens.
 
     Args:
         width: "column", "page", or a width in inches.
@@ -103,7 +104,7 @@ def figure(width: str | float = "column", *, height: float | None = None) -> Fig
         inches = check.real("width", width, above=0.0)
     if height is None:
         height = inches / (1.45 if inches < 5 else 2.7)
-    return Figure(figsize=(inches, check.real("height", height, above=0.0)), layout="constrained")
+    return _StyledFigure(figsize=(inches, check.real("height", height, above=0.0)), layout="constrained")
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
@@ -128,3 +129,21 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
     with style(), files.replacing(path) as file:
         figure.savefig(file, format=suffix, metadata=metadata)
     return path
+
+
+class _StyledFigure(Figure):
+    """A figure that carries its style: Matplotlib formats ticks and writes files by the settings of that moment."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        now: Any = matplotlib.rcParams
+        inside = now["svg.hashsalt"] == _RC["svg.hashsalt"]
+        self._style = {name: now[name] for name in _RC} if inside else _RC
+        super().__init__(*args, **kwargs)
+
+    def draw(self, renderer: Any) -> None:
+        with style(self._style):
+            super().draw(renderer)
+
+    def savefig(self, fname: Any, **kwargs: Any) -> None:
+        with style(self._style):
+            super().savefig(fname, **kwargs)

@@ -1,3 +1,5 @@
+import io
+
 import matplotlib
 import numpy as np
 import pytest
@@ -78,6 +80,26 @@ def test_saved_figures_are_vector_files_of_equal_bytes(tmp_path):
     svg = (tmp_path / "second.svg").read_text()
     assert "<image" not in svg, "lines are vectors"
     assert "<text" not in svg, "text is outlines, independent of the fonts of the reader"
+
+
+def test_a_figure_is_drawn_in_the_style_it_was_made_in():
+    def draw(exponent):
+        with dm.plot.style({"axes.formatter.min_exponent": exponent}):
+            figure = dm.plot.figure()
+            figure.subplots().set(xscale="log", xlim=(1e-3, 1e3))
+        return figure
+
+    def svg(figure):
+        file = io.BytesIO()
+        figure.savefig(file, format="svg", metadata={"Date": None})
+        return file.getvalue()
+
+    plain, scientific = draw(4), draw(0)
+    outside = svg(plain)
+    with dm.plot.style({"axes.formatter.min_exponent": 0, "svg.fonttype": "none"}):
+        assert svg(plain) == outside
+    assert svg(scientific) != outside
+    assert b"<text" not in outside
 
 
 def test_a_failed_save_leaves_no_file(tmp_path):
