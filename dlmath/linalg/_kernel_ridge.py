@@ -18,6 +18,8 @@ from dlmath.typing import KernelFn
 class KernelRidge(NamedTuple):
     """A fitted kernel expansion f(x) = Σᵢ k(x, xᵢ) αᵢ, a pytree; `predict` evaluates it.
 
+    Differentiable through `coefficients`; `residual` and `condition` are constants to differentiation.
+
     Attributes:
         kernel: the kernel function, as a pytree.
         x: training inputs, [n, ...].
@@ -151,19 +153,23 @@ def _solve(kernel: Partial, x: Any, y: Any, penalty: Any, jitter: Any, *, block_
         jitter = n * jnp.finfo(k.dtype).eps * jnp.abs(jnp.diagonal(k)).mean()
     jitter = jnp.asarray(jitter, k.dtype)
     k = k.at[jnp.diag_indices(n)].add(n * jnp.asarray(penalty, k.dtype) + jitter)
-    factor = jax.lax.linalg.cholesky(k, symmetrize_input=False)
-    # A failed factorisation is NaN; the identity in its place keeps values and derivatives finite.
+    factor = jax.lax.linalg.cholesky(jax.lax.stop_gradient(k), symmetrize_input=False)
+    # A failed factorisation is NaN; the identity in its place keeps values and derivatives finite. Derivatives
+    # are those of the solution, dα = K⁻¹(dy − dK α), by the same factor.
     positive_definite = jnp.isfinite(factor).all()
     factor = jnp.where(positive_definite, factor, jnp.eye(n, dtype=k.dtype))
-    coefficients = jnp.where(positive_definite, cho_solve((factor, True), targets), 0)
+    solution = jax.lax.custom_linear_solve(
+        partial(product, k), targets, lambda _, b: cho_solve((factor, True), b), symmetric=True
+    )
+    coefficients = jnp.where(positive_definite, solution, 0)
     diagonal = jnp.diagonal(factor)
-    norm = jnp.linalg.norm(targets)
+    residual, norm = jnp.linalg.norm(product(k, coefficients) - targets), jnp.linalg.norm(targets)
     return KernelRidge(
         kernel=kernel,
         x=x,
         coefficients=coefficients.reshape(y.shape),
         jitter=jitter,
-        residual=jnp.linalg.norm(product(k, coefficients) - targets) / jnp.where(norm > 0, norm, 1),
+        residual=jax.lax.stop_gradient(residual / jnp.where(norm > 0, norm, 1)),
         condition=jnp.where(positive_definite, (diagonal.max() / diagonal.min()) ** 2, jnp.finfo(k.dtype).max),
         positive_definite=positive_definite,
     )

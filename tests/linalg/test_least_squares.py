@@ -73,6 +73,7 @@ def test_singular_values_under_rcond_count_as_zero():
     np.testing.assert_allclose(dm.linalg.min_norm(x, y, rcond=1e-2), [1, 0, 0], atol=1e-15)
     np.testing.assert_allclose(dm.linalg.min_norm(x, y, rcond=1e-6), [1, 1e3, 0], rtol=1e-12)
     np.testing.assert_allclose(dm.linalg.min_norm(x, y), [1, 1e3, 1e9], rtol=1e-12)
+    np.testing.assert_allclose(dm.linalg.min_norm(1e6 * x, y, rcond=1e-2), [1e-6, 0, 0], atol=1e-15)  # relative
 
 
 def test_the_default_cut_off_is_that_of_numpy_lstsq():
