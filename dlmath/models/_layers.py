@@ -139,7 +139,9 @@ def conv_size(size: int, kernel: int, stride: int, padding: str) -> int:
 
 def precision() -> Any:
     """Highest matmul precision, unless `jax.default_matmul_precision` says otherwise."""
-    return jax.lax.Precision.HIGHEST if jax.config.jax_default_matmul_precision is None else None
+    # JAX makes the attributes of its config when imported, where type checkers do not see them.
+    stated = jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]
+    return jax.lax.Precision.HIGHEST if stated is None else None
 
 
 def _affine(h: Any, params: Any, scaling: Scaling, fan_in: int) -> Any:

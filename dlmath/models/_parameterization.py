@@ -187,19 +187,23 @@ def limit(build: Callable[[], Callable[..., Any]], scaling: Scaling) -> Callable
 
     def kernel(x1: Any, x2: Any = None, *, get: str = "ntk") -> Any:
         check.one_of("get", get, ("ntk", "nngp"))
-        if scaling.parameterization == "mup":
-            raise ValueError(
-                "parameterization must be 'ntk' or 'standard' for a kernel, got 'mup': its infinite-width limit learns "
-                "features, so no fixed kernel describes it (Yang & Hu 2021)"
-            )
-        if scaling.weight is not None:
-            raise ValueError(
-                "initializer must be None for a kernel, whose variances come from weight_std and bias_std; "
-                "for example, 'he' is weight_std=2**0.5 and 'lecun' is weight_std=1"
-            )
+        _check_limit(scaling.parameterization, scaling.weight)
         return build()(x1, x2, get=get)
 
     return kernel
+
+
+def _check_limit(parameterization: str, initializer: Any) -> None:
+    if parameterization == "mup":
+        raise ValueError(
+            "parameterization must be 'ntk' or 'standard' for a kernel, got 'mup': its infinite-width limit learns "
+            "features, so no fixed kernel describes it (Yang & Hu 2021)"
+        )
+    if initializer is not None:
+        raise ValueError(
+            "initializer must be None for a kernel, whose variances come from weight_std and bias_std; "
+            "for example, 'he' is weight_std=2**0.5 and 'lecun' is weight_std=1"
+        )
 
 
 def _roles(num_layers: int) -> tuple[str, ...]:

@@ -179,12 +179,7 @@ def resnet(
     def build() -> Callable[..., Any]:
         from dlmath.models import _limit
 
-        if norm == "batch":
-            raise ValueError(
-                "norm must be None or 'layer' for a kernel, got 'batch', which couples the inputs of a batch"
-            )
-        if norm == "layer" and affine:
-            raise ValueError("affine must be False for a kernel with norm='layer': it has none for trainable γ and β")
+        _check_limit(norm, affine)
         return _limit.resnet_kernel(
             width,
             blocks,
@@ -220,8 +215,8 @@ def resnet(
 
     def not_frozen(params: Any, x: Any) -> Any:
         raise ValueError(
-            "model must be frozen before apply, got a network whose batch norm has no statistics yet; use "
-            "models.freeze(model, state) with the state of training (or model.init_state(x)), or model.apply_train"
+            "params alone do not determine the outputs of a network with batch norm, which needs its statistics too; "
+            "use models.freeze(model, state), with the state of training or model.init_state(x), or model.apply_train"
         )
 
     return Model(init, not_frozen, kernel, not_frozen, init_state, apply_train, freeze)
@@ -248,6 +243,13 @@ def _blocks(depth: int, width: int, stages: Sequence[int]) -> tuple[Block, ...]:
             blocks.append(Block(f"stage{s + 1}/block{b + 1}", features, channels, stride, shortcut))
             features = channels
     return tuple(blocks)
+
+
+def _check_limit(norm: str | None, affine: bool) -> None:
+    if norm == "batch":
+        raise ValueError("norm must be None or 'layer' for a kernel, got 'batch', which couples the inputs of a batch")
+    if norm == "layer" and affine:
+        raise ValueError("affine must be False for a kernel with norm='layer': it has none for trainable γ and β")
 
 
 def _affine_params(size: int) -> dict[str, Any]:
