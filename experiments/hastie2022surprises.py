@@ -187,7 +187,7 @@ CLAIMS = (
         "away from the threshold the ridgeless risk is σ²γ/(1 − γ), then r²(1 − 1/γ) + σ²/(γ − 1)",
         source="isotropic features, Fig. 2",
         basis="formula",
-        expect=Curve(ridgeless_risk, rtol=0.06),
+        expect=Curve(ridgeless_risk, rtol=0.1),
         statistic=lambda config, r: _away(config, r["risk/ridgeless_risk"]),
         needs=lambda config: any(g <= 1 / 1.5 or g >= 1.5 for g in config.aspect_ratios),
     ),
@@ -213,7 +213,7 @@ CLAIMS = (
         "away from the threshold E‖β̂‖² is r² + σ²γ/(1 − γ), then r²/γ + σ²/(γ − 1)",
         source="isotropic features, norm of the solution",
         basis="formula",
-        expect=Curve(ridgeless_norm, rtol=0.06),
+        expect=Curve(ridgeless_norm, rtol=0.05),
         statistic=lambda config, r: _away(config, r["risk/ridgeless_norm"]),
         needs=lambda config: any(g <= 1 / 1.5 or g >= 1.5 for g in config.aspect_ratios),
     ),
@@ -231,7 +231,7 @@ CLAIMS = (
         "at λ* = σ²γ/r² the ridge risk is σ²γ m(−λ*), at every γ",
         source="ridge regression, isotropic features",
         basis="formula",
-        expect=Curve(ridge_risk, rtol=0.06),
+        expect=Curve(ridge_risk, rtol=0.1),
         statistic=lambda config, r: _optimal_risk(r),
         needs=lambda config: 1.0 in config.penalty_factors,
     ),
@@ -293,7 +293,7 @@ def figures(config, results):
             ax, gamma, _optimal_risk(results).to_numpy().T, (fine, ridge_risk(config, fine)),
             label="ridge at $\\lambda^*$", theory_label=None,
         )  # fmt: skip
-    ax.axhline(config.signal, color="0.7", linewidth=0.6, zorder=0)
+    ax.axhline(config.signal, color="0.7", linewidth=0.6, zorder=0, label=r"$\hat\beta = 0$")
     ax.set(xlabel=r"aspect ratio $\gamma = p/n$", ylabel=r"risk $E\|\hat\beta - \beta\|^2$", ylim=(0, ceiling))
     _plain_ticks(ax, gamma)
     ax.legend()

@@ -387,8 +387,8 @@ def figures(config, results):
         course_ax, loss["epoch"].to_numpy(), {"uniform labels": loss.transpose("seed", "epoch").to_numpy()}
     )
     course_ax.axhline(np.log(10), color="0.5", linestyle=":", label="ln 10")
-    course_ax.set(xlabel="epoch", ylabel="training loss", ylim=(0, None))
-    course_ax.legend()
+    course_ax.set(xlabel="epoch", ylabel="training loss", ylim=(0, 2.9))
+    course_ax.legend(loc="upper right")
     return {"kernel": kernel_figure, "memorization": memory_figure}
 
 
