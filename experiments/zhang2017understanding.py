@@ -31,13 +31,13 @@ class Config:
     """Rate of the Gaussian kernel exp(−rate ‖x − x′‖²), pixels in [0, 1]; the paper's is 0.02 on MNIST."""
     corruptions: tuple[float, ...] = (0.0, 0.5, 1.0)
     """Probabilities that a training label is replaced by a uniform one."""
-    num_train: int = 300
+    num_train: int = 200
     """Training images of the networks, the first ones of the set."""
     hidden: tuple[int, ...] = (256,)
     """Widths of the networks' hidden layers."""
     learning_rate: float = 0.003
     """Step size of Adam, full batch, the same for true and for random labels."""
-    num_steps: int = 250
+    num_steps: int = 200
     """Steps of Adam."""
     num_seeds: int = 10
     """Networks, each with its own labels, initialisation and batches."""
