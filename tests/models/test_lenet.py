@@ -68,7 +68,7 @@ def test_maps_of_the_original_c3_have_equal_variance_whatever_they_see(parameter
     def c3(key):
         return dm.models.preactivations(model, model.init(key, x), x)[1][0, 0, 0]
 
-    sample = np.asarray(jax.jit(jax.vmap(c3))(jax.random.split(jax.random.key(0), 2000)))
+    sample = np.asarray(jax.jit(jax.vmap(c3))(jax.random.split(jax.random.key(0), 1000)))
     # With x = 1 and linear units every map of C1, hence every map of C3, has variance σ_w² = 1. Its fourth moment is
     # that of a product of normals: at most 3·3, so a relative standard error of at most √(8/N).
     assert (abs(sample.var(axis=0) - 1) < 4 * (8 / len(sample)) ** 0.5).all()

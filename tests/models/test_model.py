@@ -11,7 +11,7 @@ VECTORS = jnp.linspace(-1, 1, 2 * 5).reshape(2, 5)
 
 
 def frozen_resnet(**options):
-    model = dm.models.resnet(10, 4, 3, **options)
+    model = dm.models.resnet(6, 4, 3, stages=(1, 2), **options)
     return dm.models.freeze(model, model.init_state(IMAGES)) if model.init_state else model
 
 
@@ -54,6 +54,23 @@ def test_outputs_of_one_example_do_not_depend_on_the_others(name):
     model, params, x = start(name)
     alone = jax.jit(jax.vmap(lambda row: model.apply(params, row[None])[0]))(x)
     np.testing.assert_allclose(jax.jit(model.apply)(params, x), alone, rtol=2e-4, atol=1e-5)
+
+
+@each
+def test_the_gradient_is_the_limit_of_difference_quotients(name):
+    with jax.enable_x64(True):
+        model, params, x = start(name)
+        x = np.asarray(x, np.float64)
+        direction = jax.jit(model.init)(jax.random.key(7), x)
+
+        def along(t):
+            moved = jax.tree.map(lambda p, d: p + t * d, params, direction)
+            return jnp.sum(jnp.sin(model.apply(moved, x)))
+
+        h = 1e-6
+        values, slopes = jax.jit(lambda ts: jax.lax.map(jax.value_and_grad(along), ts))(jnp.array([-h, 0.0, h]))
+        quotient = (values[2] - values[0]) / (2 * h)
+        np.testing.assert_allclose(slopes[1], quotient, rtol=1e-4, atol=1e-6 * (1 + abs(values[1])))
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn", "layer norm"])

@@ -40,15 +40,15 @@ def slopes(widths, values):
 )
 def test_last_hidden_layer_moves_in_one_gradient_step_by_a_power_of_the_width(parameterization, rate, expected):
     """Yang & Hu 2021 (2011.14522): 0, −1/2, and +1/2 for the standard one at a rate independent of width."""
-    widths = (64, 256, 1024)
+    widths = (64, 512)
     delta = changes(parameterization, "sgd", rate, widths, num_steps=1, num_seeds=10)
     assert abs(slopes(widths, delta)[1] - expected) < 0.1
 
 
 def test_under_mup_every_layer_moves_by_as_much_at_every_width_with_adam():
     """Coordinate check of Yang et al. 2022 (2203.03466), app. D.1, after 5 steps."""
-    widths = (64, 256, 1024)
-    assert np.abs(slopes(widths, changes("mup", "adam", 3e-3, widths, num_steps=5, num_seeds=5))).max() < 0.05
+    widths = (64, 512)
+    assert np.abs(slopes(widths, changes("mup", "adam", 3e-3, widths, num_steps=5, num_seeds=4))).max() < 0.05
 
 
 def test_under_the_standard_parameterization_adam_moves_the_outputs_more_in_wider_networks():

@@ -170,8 +170,8 @@ def test_depth_counts_the_layers_with_weights_on_the_longest_path():
 
 
 def test_gradients_do_not_vanish_with_depth_in_a_residual_network():
-    model = dm.models.resnet(18, 4, 1, stages=(1,), norm="layer")
+    model = dm.models.resnet(10, 4, 1, stages=(1,), norm="layer")
     params = start(model, X)
     gradient = jax.jit(jax.grad(lambda p: jnp.sum(model.apply(p, X) ** 2)))(params)
-    norms = np.array([np.linalg.norm(g["conv1"]["weight"]) for g in gradient[1:9]])
+    norms = np.array([np.linalg.norm(g["conv1"]["weight"]) for g in gradient[1:5]])
     assert norms[0] > 0.3 * norms[-1]
