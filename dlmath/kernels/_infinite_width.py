@@ -200,20 +200,34 @@ def _first_affine(layers: tuple[Any, ...]) -> type | None:
 def _evaluator(layers: tuple[Any, ...], parameterization: str) -> Callable[..., Any]:
     # One compiled program per description, however often a model is asked for its kernel. Traced variances (for a
     # gradient in σ_w) must not outlive their trace, so they are neither cached nor compiled apart.
+    step_by_step = _plain_evaluator(layers, parameterization)
     if any(check.is_traced(leaf) for leaf in jax.tree.leaves(layers)):
-        return _untraced_evaluator(layers, parameterization)
+        return step_by_step
     try:
-        return _compiled_evaluator(layers, parameterization)
+        compiled = _compiled_evaluator(layers, parameterization)
     except TypeError:  # an unhashable callable
-        return _untraced_evaluator(layers, parameterization)
+        return step_by_step
+    # XLA's CPU compiler in jaxlib 0.10 corrupts memory in the float64 program of a strided convolution after an
+    # activation (segmentation fault; right in float32, one operation at a time, and from jaxlib 0.11 on).
+    if jax.__version_info__ >= (0, 11) or not _any_strides(layers):
+        return compiled
+    return lambda x1, x2, get: (step_by_step if x1.dtype == jnp.float64 else compiled)(x1, x2, get)
+
+
+def _any_strides(layers: tuple[Any, ...]) -> bool:
+    return any(
+        _any_strides(layer.main + layer.shortcut) if isinstance(layer, Residual) else layer.strides != (1, 1)
+        for layer in layers
+        if isinstance(layer, Residual | Conv)
+    )
 
 
 @functools.lru_cache(maxsize=64)
 def _compiled_evaluator(layers: tuple[Any, ...], parameterization: str) -> Callable[..., Any]:
-    return jax.jit(_untraced_evaluator(layers, parameterization), static_argnums=2)
+    return jax.jit(_plain_evaluator(layers, parameterization), static_argnums=2)
 
 
-def _untraced_evaluator(layers: tuple[Any, ...], parameterization: str) -> Callable[..., Any]:
+def _plain_evaluator(layers: tuple[Any, ...], parameterization: str) -> Callable[..., Any]:
     stax = compat.neural_tangents().stax
 
     def evaluate(x1: Any, x2: Any, get: str) -> Any:

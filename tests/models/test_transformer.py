@@ -76,7 +76,7 @@ def test_network_equals_flax_layers_with_the_same_weights(norm, causal, position
                 h = flax_norm(block[name], h) if norm == "post" else h
     if norm == "pre":
         h = flax_norm(params["norm"], h)
-    np.testing.assert_allclose(model.apply(params, x), affine(params["read_out"], h), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(jax.jit(model.apply)(params, x), affine(params["read_out"], h), rtol=1e-4, atol=1e-4)
 
 
 def test_outputs_before_a_change_of_the_input_do_not_change_in_a_causal_network(x):
