@@ -4,7 +4,10 @@ Not run by pytest itself: its import hook would stop wrong types before dlmath's
 """
 
 import contextlib
+import dataclasses
+import functools
 import importlib.util
+import inspect
 import io
 import json
 import re
@@ -53,19 +56,44 @@ def outcome(part: str, name: str, call, expected: type, pattern: str) -> dict:
 def named_in(text: str, error: BaseException) -> list[str]:
     """The arguments of dlmath's functions on the way to the error that its message names.
 
-    An argument is named by its own name, or by a text it holds (a misspelt attribute, a file, an option).
+    An argument is named by its own name, by a text it holds (a misspelt attribute, a file, an option), or by the
+    field or entry of it that is at fault; where the error is raised, also by the name it has there. A message may
+    also open with the name that a public function or class has for it. A function without arguments names its module.
     """
-    names = set()
+    names, innermost = set(), ()
     for frame, _ in traceback.walk_tb(error.__traceback__):
         if not Path(frame.f_code.co_filename).is_relative_to(PACKAGE):
             continue
-        code = frame.f_code
-        for name in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]:
-            names.add(name)
-            value = frame.f_locals.get(name)
-            values = value if isinstance(value, list | tuple) else [value]
-            names.update(str(item) for item in values if isinstance(item, str | Path) and str(item))
+        code, innermost = frame.f_code, frame.f_code.co_varnames
+        arguments = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        names |= {*arguments, type(frame.f_locals.get("self")).__name__.lower()}
+        if not arguments:
+            names.add(frame.f_globals["__name__"])
+        for argument in arguments:
+            names |= parts(frame.f_locals.get(argument))
+    names |= set(innermost)
+    opening = re.match(r"\w+", text)
+    if opening and opening[0] in public_arguments():
+        names.add(opening[0])
     return sorted(name for name in names if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text))
+
+
+@functools.cache
+def public_arguments() -> set[str]:
+    names = set()
+    for package in (getattr(dlmath, name) for name in dlmath.__all__):
+        for public in getattr(package, "__all__", ()):
+            with contextlib.suppress(TypeError, ValueError):
+                names |= {*inspect.signature(getattr(package, public)).parameters}
+    return names
+
+
+def parts(value) -> set[str]:
+    """What a message may call a part of an argument: its text, items, keys or fields."""
+    if dataclasses.is_dataclass(value):
+        return {field.name for field in dataclasses.fields(value)}
+    held = value if isinstance(value, list | tuple | dict) else [value]
+    return {str(item) for item in held if isinstance(item, str | Path) and str(item)} | {*getattr(value, "_fields", ())}
 
 
 if __name__ == "__main__":
