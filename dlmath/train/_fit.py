@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from dlmath.train._boundary import checked_inputs, checked_options, checked_params, functions_of
+from dlmath.train._boundary import checked_group_size, checked_inputs, checked_options, checked_params, functions_of
 from dlmath.train._driver import Schedule, Trajectory, run
 from dlmath.train._program import Program, skeleton_of
 from dlmath.train._stopping import StoppingRule
@@ -98,6 +98,7 @@ def fit(
         data,
         hyperparameters,
         None,
+        None,
         {
             "batch_size": batch_size,
             "replacement": replacement,
@@ -133,6 +134,7 @@ def fit_ensemble(
     step_losses: bool = False,
     hyperparameters: Mapping[str, Any] | None = None,
     member_data: tuple[bool, bool] = (False, False),
+    group_size: int | None = None,
     state: Any = None,
     augment: Any = None,
     stop: StoppingRule | None = None,
@@ -162,6 +164,8 @@ def fit_ensemble(
         step_losses: as in `fit`.
         hyperparameters: name -> scalar shared by all or array [member]: a learning rate, a weight decay.
         member_data: whether (x, y) have a leading member axis; (False, True) for label noise that differs.
+        group_size: members that run side by side, a divisor of their number; the groups run one after the other.
+            None for all of them, on a CPU for as many as its cache holds.
         state: as in `fit`, with a leading member axis.
         augment: as in `fit`.
         stop: as in `fit`; every member stops on its own, and the run ends when all have stopped.
@@ -197,6 +201,7 @@ def fit_ensemble(
         data,
         hyperparameters,
         member_data,
+        group_size,
         {
             "batch_size": batch_size,
             "replacement": replacement,
@@ -222,18 +227,23 @@ def _train(
     data: Any,
     hyperparameters: Any,
     member_data: Any,
+    group_size: Any,
     choices: dict[str, Any],
     schedule: Schedule,
 ) -> Trajectory:
     params, opt_state, state = initial
     inputs = checked_inputs(key, data, hyperparameters, params, member_data)
-    params = checked_params(params, None if member_data is None else inputs.key.shape[0])
+    num_members = None if member_data is None else inputs.key.shape[0]
+    params = checked_params(params, num_members)
+    if num_members is not None:
+        group_size = checked_group_size(group_size, params, num_members)
     options = checked_options(
         inputs,
         member_data,
         stateful=state is not None,
         tuned=hyperparameters is not None,
         stops=functions[-1] is not None,
+        group_size=group_size,
         **choices,
     )
     skeleton, arrays = skeleton_of(functions_of(*functions, tuned=options.tuned))

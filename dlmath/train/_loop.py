@@ -112,7 +112,19 @@ def advance(program: Program, arrays: Any, inputs: Inputs, running: Running, bou
     def one(inputs: Inputs, running: Running) -> Running:
         return _advance(_Run(program, arrays, inputs), running, bounds)
 
-    return _vmapped(program, one, (0,))(inputs, running)
+    together = _vmapped(program, one, (0,))
+    size = program.options.group_size
+    if size is None or size == inputs.key.shape[0]:
+        return together(inputs, running)
+    num_groups = inputs.key.shape[0] // size
+    # Group after group: one group's parameters stay in the cache from step to step.
+    own, shared = _parted(program, inputs)
+    fold = lambda leaf: leaf.reshape(num_groups, size, *leaf.shape[1:])
+    result = jax.lax.map(
+        lambda group: together(jax.tree.map(_either, group[0], shared, is_leaf=_is_none), group[1]),
+        jax.tree.map(fold, (own, running)),
+    )
+    return jax.tree.map(lambda leaf: leaf.reshape(num_groups * size, *leaf.shape[2:]), result)
 
 
 @partial(jax.jit, static_argnums=(0, 2))
@@ -138,6 +150,24 @@ def _vmapped(program: Program, one: Any, rest: tuple[Any, ...]) -> Any:
         return one
     hyperparameters, x, y = program.options.axes
     return jax.vmap(one, in_axes=(Inputs(0, dict(hyperparameters), x, y), *rest))
+
+
+def _parted(program: Program, inputs: Inputs) -> tuple[Inputs, Inputs]:
+    """The inputs that members have of their own and those they share, None in the places of the others."""
+    hyperparameters, x, y = program.options.axes
+    axes = Inputs(0, dict(hyperparameters), x, y)
+    pick = lambda own: jax.tree.map(
+        lambda axis, leaf: leaf if (axis == 0) == own else None, axes, inputs, is_leaf=_is_none
+    )
+    return pick(True), pick(False)
+
+
+def _either(own: Any, shared: Any) -> Any:
+    return shared if own is None else own
+
+
+def _is_none(leaf: Any) -> bool:
+    return leaf is None
 
 
 class _Run:

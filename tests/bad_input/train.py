@@ -125,6 +125,7 @@ CASES = [
         ValueError,
         "y must have a leading axis of 2 members",
     ),
+    ("groups that do not divide", lambda: ensemble(group_size=3), ValueError, "group_size must be at most 2, got 3"),
     ("broadcasting loss", lambda: losses.mse(Y, Y[:, 0]), ValueError, "outputs and targets of mse must have the same"),
     ("unknown reduction", lambda: losses.mse(Y, Y, reduction="avg"), ValueError, "reduction must be one of"),
     ("float labels", lambda: losses.cross_entropy(X, np.ones(6)), TypeError, "integer class indices.*astype"),

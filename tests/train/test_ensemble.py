@@ -1,5 +1,6 @@
 """Seeds and hyper-parameters side by side: every member is the run it would be alone."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -120,3 +121,18 @@ def test_second_ensemble_of_the_same_shapes_traces_nothing():
     first = len(traces)
     train(keys[::-1], 0.2)
     assert len(traces) == first
+
+
+def test_members_that_run_in_groups_equal_those_that_run_together():
+    keys, x, y, params = problem()
+    many = jax.tree.map(lambda leaf: np.concatenate([leaf, -leaf]), params)
+    ys = np.stack([i * y for i in range(6)])
+    train = lambda size: dm.train.fit_ensemble(
+        jax.random.split(keys[0], 6), network, dm.train.losses.mse, many, (x, ys), optax.sgd, batch_size=5,
+        member_data=(False, True), hyperparameters={"learning_rate": np.geomspace(0.001, 0.1, 6), "momentum": 0.5},
+        probes={"norm": dm.train.weight_norm()}, group_size=size, **COMMON,
+    )  # fmt: skip
+    with jax.enable_x64(True):
+        together = train(6)
+        for size in (1, 2, 3):
+            chex.assert_trees_all_close(train(size), together, rtol=1e-10)

@@ -1,0 +1,120 @@
+"""Contenders in processes of their own, timed in turns, so that a busy moment strikes all of them alike."""
+
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+
+
+class Contender:
+    """A worker process that runs one contender on request.
+
+    Protocol: a line "run" on its input, a line of JSON on its output; the first line reports the start.
+    """
+
+    def __init__(self, module, options):
+        command = [sys.executable, "-m", module, "--worker", json.dumps(options)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.first = self._answer()
+
+    def run(self):
+        """One measured run: {"seconds": ..., "peak_bytes": ..., ...}."""
+        self.process.stdin.write("run\n")
+        self.process.stdin.flush()
+        return self._answer()
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+    def _answer(self):
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"contender ended with status {self.process.wait()}; its error is above")
+        return json.loads(line)
+
+
+def work(function):
+    """The worker's side: `function() -> dict` is called once to warm up and once for every request."""
+    answer(timed(function))
+    for _ in sys.stdin:
+        answer(timed(function))
+
+
+def timed(function):
+    start, start_cpu = time.perf_counter(), time.process_time()
+    result = function()
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - start_cpu
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_bytes": peak, **result}
+
+
+def answer(record):
+    print(json.dumps(record), flush=True)
+
+
+def in_turns(contenders, rounds):
+    """name -> runs, each round once through all contenders, every other round backwards."""
+    runs = {name: [] for name in contenders}
+    for number in range(rounds):
+        for name in list(contenders)[:: 1 if number % 2 == 0 else -1]:
+            runs[name].append(contenders[name].run())
+    return runs
+
+
+def summary(values):
+    """Median and quartiles."""
+    ordered = sorted(values)
+    low, _, high = statistics.quantiles(ordered, n=4) if len(ordered) > 1 else ordered * 3
+    return {"median": statistics.median(ordered), "quartiles": [low, high], "min": ordered[0], "runs": len(ordered)}
+
+
+def environment(packages):
+    """Machine, versions and commit that a result belongs to."""
+    versions = {}
+    for package in packages:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": _git("rev-parse", "HEAD"),
+        "modified": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "load_average": list(os.getloadavg()),
+        "versions": versions,
+    }
+
+
+def write(name, record):
+    """Writes `record` to the folder of results."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(record, indent=1) + "\n")
+    return path
+
+
+def _git(*arguments):
+    result = subprocess.run(["git", *arguments], capture_output=True, text=True, cwd=Path(__file__).parent, check=False)
+    return result.stdout.strip() if result.returncode == 0 else None
+
+
+def _processor():
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
