@@ -119,6 +119,12 @@ def test_ensemble_prediction_equals_that_of_jax_0_4(get, reference):
     np.testing.assert_allclose(covariance, reference[f"predict_ensemble/{get}/t=0.5/cov"], rtol=1e-6)
 
 
+def test_largest_learning_rate_is_two_over_the_largest_eigenvalue(reference):
+    kernel = reference["fc_relu_3/ntk/x1x1"]
+    rate = dm.compat.neural_tangents().predict.max_learning_rate(kernel, y_train_size=kernel.shape[0])
+    np.testing.assert_allclose(rate, 2 * len(kernel) / np.linalg.eigvalsh(kernel)[-1], rtol=1e-6)
+
+
 def test_calling_again_returns_the_same_module():
     assert dm.compat.neural_tangents() is dm.compat.neural_tangents()
 
