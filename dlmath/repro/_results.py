@@ -40,8 +40,8 @@ class Results(Mapping[str, xr.Dataset]):
         return len(self._datasets)
 
     def datatree(self) -> xr.DataTree:
-        """The same as one xarray DataTree."""
-        return xr.DataTree.from_dict(self._datasets)
+        """The same as one xarray DataTree, with text as variable-length strings (Zarr specifies no other)."""
+        return xr.DataTree.from_dict({name: _with_strings(dataset) for name, dataset in self._datasets.items()})
 
     def num_seeds(self, study: str) -> int | None:
         """Number of seeds of a study, None if it is deterministic."""
@@ -179,6 +179,13 @@ class Assembler:
             target = target.astype(dtype)
             self.variables[name] = dims, target
         return target
+
+
+def _with_strings(dataset: xr.Dataset) -> xr.Dataset:
+    text = {n: v.astype(np.dtypes.StringDType()) for n, v in dataset.variables.items() if v.dtype.kind in "US"}
+    return dataset.assign({n: v for n, v in text.items() if n not in dataset.coords}).assign_coords(
+        {n: v for n, v in text.items() if n in dataset.coords}
+    )
 
 
 def _numeric(points: list[Any]) -> bool:

@@ -187,6 +187,23 @@ def test_the_written_record_reads_back(toy, run):
     assert (found.folder / "figures" / "means.svg").is_file()
 
 
+def test_text_reads_back(toy, edit):
+    import xarray as xr
+
+    edit("widths: tuple[int, ...] = (4, 16)", 'widths: tuple[str, ...] = ("wide", "narrow")')
+    edit("(key, (width,))", "(key, (len(width),))")
+    edit(
+        'return {"answer": 42.0}', 'return {"layer": ("layer", np.array(["a", "bb"])), "answer": ("layer", [1.0, 2.0])}'
+    )
+    edit("widths=(4, 16, 64)", "")
+    edit("width=16", 'width="wide"')
+    found = repro.run(repro.load(toy), results=toy.parent / "r")
+    assert not found.errors
+    with xr.open_datatree(found.folder / "results.zarr", engine="zarr", consolidated=False) as stored:
+        assert stored["means/width"].to_numpy().tolist() == ["wide", "narrow"]
+        assert float(stored["constant/answer"].sel(layer="bb")) == 2.0
+
+
 def test_an_altered_record_is_not_read(toy, run):
     from dlmath import files
 
