@@ -164,7 +164,7 @@ def figures(config, results):
         layer = "hidden 2" if study == "sgd" else "output"
         figure = dm.plot.figure("column")
         ax = figure.subplots()
-        ax.set(xscale="log", yscale="log", xlabel="width $n$", ylabel=f"change of {layer} [rms]", title=title)
+        ax.set(xscale="log", yscale="log", xlabel=f"width $n$ ({title})", ylabel=f"change of {layer} (rms)")
         for name in names:
             values = change.sel(parameterization=name, layer=layer).transpose("seed", "width").to_numpy()
             widths = change["width"].to_numpy()
@@ -174,9 +174,10 @@ def figures(config, results):
             label = "power of the theory" if name == names[0] else None
             dm.plot.curve_with_theory(ax, widths, values, theory, label=name, theory_label=label)
         widths = change["width"].to_numpy()
-        ax.set_xticks(widths[::2], [str(n) for n in widths[::2]])
+        shown = widths if len(widths) < 5 else widths[::2]
+        ax.set_xticks(shown, [f"{n:,}" for n in shown])
         ax.minorticks_off()
-        ax.legend()
+        figure.legend(loc="outside upper center", ncols=2)
         drawn[study] = figure
     return drawn
 
