@@ -87,7 +87,6 @@ def checked_options(
     stateful: bool,
     tuned: bool,
     stops: bool,
-    group_size: int | None,
     batch_size: Any,
     replacement: bool,
     full_loss: bool,
@@ -110,26 +109,17 @@ def checked_options(
     if member_data is not None:
         tuned_axes = tuple((name, 0 if value.ndim else None) for name, value in inputs.hyperparameters.items())
         axes = (tuned_axes, 0 if own_x else None, 0 if own_y else None)
-    return Options(batch_size, replacement, stateful, full_loss, step_losses, tuned, stops, group_size, axes)
+    return Options(batch_size, replacement, stateful, full_loss, step_losses, tuned, stops, axes)
 
 
-def checked_group_size(group_size: Any, params: Any, num_members: int) -> int:
-    """How many members run side by side: as given, or as many as fit in the cache of a CPU."""
-    if group_size is not None:
-        group_size = check.integer("group_size", group_size, at_least=1, at_most=num_members)
-        if num_members % group_size:
-            raise ValueError(f"group_size must divide the number of members {num_members}, got {group_size}")
-        return group_size
-    if jax.default_backend() != "cpu":
-        return num_members
-    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params)) // num_members
-    # Parameters, their gradient and about as much optimizer state are read and written at every step.
-    fitting = max(1, _CACHE_BYTES // (3 * max(1, size)))
-    return max(divisor for divisor in range(1, num_members + 1) if num_members % divisor == 0 and divisor <= fitting)
-
-
-_CACHE_BYTES = 8 * 2**20
-"""A share of the last-level cache that today's CPUs have."""
+def checked_group_size(group_size: Any, num_members: int | None) -> int | None:
+    """How many members run side by side, or None to choose."""
+    if group_size is None or num_members is None:
+        return None
+    group_size = check.integer("group_size", group_size, at_least=1, at_most=num_members)
+    if num_members % group_size:
+        raise ValueError(f"group_size must divide the number of members {num_members}, got {group_size}")
+    return group_size
 
 
 def _checked_data(data: Any, own_x: bool, own_y: bool) -> tuple[Any, Any]:

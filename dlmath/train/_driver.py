@@ -1,6 +1,7 @@
 """Runs the compiled loop in chunks: between them a progress bar moves and checkpoints are written."""
 
 import os
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -9,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from dlmath import check
-from dlmath.train import _checkpoint, _loop
+from dlmath.train import _checkpoint, _groups, _loop
 from dlmath.train._grid import record_steps
 from dlmath.train._program import Program
 from dlmath.typing import Params
@@ -83,7 +84,13 @@ class Schedule(NamedTuple):
 
 
 def run(
-    program: Program, arrays: Any, inputs: _loop.Inputs, params: Params, states: Any, schedule: Schedule
+    program: Program,
+    arrays: Any,
+    inputs: _loop.Inputs,
+    params: Params,
+    states: Any,
+    schedule: Schedule,
+    group_size: int | None,
 ) -> Trajectory:
     """Compiles (once for equal programs and shapes), runs and collects."""
     first, last, grid = schedule.first_step, schedule.num_steps, schedule.grid
@@ -95,22 +102,28 @@ def run(
         raise ValueError(f"{name} is not available inside jit or vmap; use fit_ensemble, or leave it out")
     saver = _Saver(program, (arrays, inputs, params, states), schedule)
     step, running = saver.resumed(running)
+    shares, groups = zip(*_grouped(program, inputs, params, running, group_size, traced), strict=True)
 
     sentinel = np.append(grid, np.iinfo(np.int32).max).astype(np.int32)
-    with _bar(schedule, step) as bar:
+    if len(groups) > 1 and step < last:
+        # A chunk of no steps compiles the program, which the threads would otherwise all do at once.
+        bounds = _loop.Bounds(sentinel, *map(np.int32, (np.searchsorted(grid, step), step, step)))
+        _loop.advance(program, arrays, shares[0], groups[0], bounds)
+    with _bar(schedule, step) as bar, _groups.workers(len(groups), threaded=not traced) as each:
         for until in _stops(program, schedule, step, traced):
-            if program.options.stops and not traced and bool((running.watch.stopped_at >= 0).all()):
-                saver.save(step, running, ended=True)
+            if program.options.stops and not traced and all(map(_all_stopped, groups)):
+                saver.save(step, groups, ended=True)
                 break
             record = np.searchsorted(grid, step)
             bounds = _loop.Bounds(sentinel, *map(np.int32, (record, step, until)))
-            running = _loop.advance(program, arrays, inputs, running, bounds)
+            groups = each(partial(_advance, program, arrays, bounds), shares, groups)
             if schedule.progress:
-                jax.block_until_ready(running)
+                jax.block_until_ready(groups)
             bar.update(until - step)
             step = until
-            saver.save(step, running)
+            saver.save(step, groups)
 
+    running = _groups.join(groups)
     records = _loop.finish(program, running, first)
     return Trajectory(
         params=running.carry.params,
@@ -123,6 +136,24 @@ def run(
         opt_state=running.carry.opt_state,
         state=running.carry.state,
     )
+
+
+def _advance(program: Program, arrays: Any, bounds: _loop.Bounds, inputs: _loop.Inputs, running: _loop.Running) -> Any:
+    return _loop.advance(program, arrays, inputs, running, bounds)
+
+
+def _all_stopped(running: _loop.Running) -> bool:
+    return bool((running.watch.stopped_at >= 0).all())
+
+
+def _grouped(
+    program: Program, inputs: _loop.Inputs, params: Params, running: _loop.Running, size: int | None, traced: bool
+) -> list[tuple[_loop.Inputs, _loop.Running]]:
+    if program.options.axes is None:
+        return [(inputs, running)]
+    num_members = inputs.key.shape[0]
+    chosen = num_members if traced else _groups.default_size(params, num_members)
+    return _groups.split(program.options.axes, inputs, running, chosen if size is None else size)
 
 
 def _stops(program: Program, schedule: Schedule, step: int, traced: bool) -> list[int]:
@@ -168,11 +199,11 @@ class _Saver:
         stored = None if path is None else _checkpoint.load(path, running, self.identity)
         return (self.schedule.first_step, running) if stored is None else (stored.step, stored.running)
 
-    def save(self, step: int, running: _loop.Running, *, ended: bool = False) -> None:
+    def save(self, step: int, groups: Any, *, ended: bool = False) -> None:
         every, path = self.schedule.checkpoint_every, self.schedule.checkpoint
         due = ended or step == self.schedule.num_steps or (every is not None and step % every == 0)
         if path is not None and due:
-            _checkpoint.save(path, step, running, self.identity)
+            _checkpoint.save(path, step, _groups.join(groups), self.identity)
 
 
 def _bar(schedule: Schedule, step: int) -> Any:

@@ -164,8 +164,9 @@ def fit_ensemble(
         step_losses: as in `fit`.
         hyperparameters: name -> scalar shared by all or array [member]: a learning rate, a weight decay.
         member_data: whether (x, y) have a leading member axis; (False, True) for label noise that differs.
-        group_size: members that run side by side, a divisor of their number; the groups run one after the other.
-            None for all of them, on a CPU for as many as its cache holds.
+        group_size: members that run side by side in one program, a divisor of their number.
+            None for all of them; on a CPU, for groups small enough for its cache and numerous enough for its cores,
+            where XLA would use one core for small networks.
         state: as in `fit`, with a leading member axis.
         augment: as in `fit`.
         stop: as in `fit`; every member stops on its own, and the run ends when all have stopped.
@@ -192,7 +193,7 @@ def fit_ensemble(
     [False, True]
 
     Cost: that of `fit` times the number of members, with the overheads of one.
-    An ensemble of another size may differ in the last bits, as its matrix products are grouped otherwise.
+    Groups of another size may differ in the last bits, as their matrix products are arranged otherwise.
     """
     return _train(
         keys,
@@ -235,16 +236,14 @@ def _train(
     inputs = checked_inputs(key, data, hyperparameters, params, member_data)
     num_members = None if member_data is None else inputs.key.shape[0]
     params = checked_params(params, num_members)
-    if num_members is not None:
-        group_size = checked_group_size(group_size, params, num_members)
+    group_size = checked_group_size(group_size, num_members)
     options = checked_options(
         inputs,
         member_data,
         stateful=state is not None,
         tuned=hyperparameters is not None,
         stops=functions[-1] is not None,
-        group_size=group_size,
         **choices,
     )
     skeleton, arrays = skeleton_of(functions_of(*functions, tuned=options.tuned))
-    return run(Program(skeleton, options), arrays, inputs, params, (opt_state, state), schedule)
+    return run(Program(skeleton, options), arrays, inputs, params, (opt_state, state), schedule, group_size)

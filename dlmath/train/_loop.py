@@ -53,7 +53,7 @@ class Watch(NamedTuple):
 
 
 class Records(NamedTuple):
-    """Buffers with one row per record (plus a spare one for turns that record nothing)."""
+    """Buffers with one row per record."""
 
     loss: Any
     probes: Any
@@ -98,9 +98,9 @@ def start(
         loss_type = run.checked_loss_type(params, state)
         carry = Carry(params, opt_state, state, jnp.zeros((), loss_type.dtype), nowhere)
         values = jax.eval_shape(lambda c, w: _probe(functions, c, w.probes, jnp.int32(0))[1], carry, watch)
-        rows = jax.tree.map(lambda v: jnp.zeros((num_records + 1, *v.shape), v.dtype), values)
+        rows = jax.tree.map(lambda v: jnp.zeros((num_records, *v.shape), v.dtype), values)
         step_loss = jnp.zeros(num_steps if program.options.step_losses else 0, loss_type.dtype)
-        return Running(carry, watch, Records(jnp.zeros(num_records + 1, loss_type.dtype), rows, step_loss))
+        return Running(carry, watch, Records(jnp.zeros(num_records, loss_type.dtype), rows, step_loss))
 
     return _vmapped(program, one, (0, 0))(inputs, params, states)
 
@@ -112,28 +112,16 @@ def advance(program: Program, arrays: Any, inputs: Inputs, running: Running, bou
     def one(inputs: Inputs, running: Running) -> Running:
         return _advance(_Run(program, arrays, inputs), running, bounds)
 
-    together = _vmapped(program, one, (0,))
-    size = program.options.group_size
-    if size is None or size == inputs.key.shape[0]:
-        return together(inputs, running)
-    num_groups = inputs.key.shape[0] // size
-    # Group after group: one group's parameters stay in the cache from step to step.
-    own, shared = _parted(program, inputs)
-    fold = lambda leaf: leaf.reshape(num_groups, size, *leaf.shape[1:])
-    result = jax.lax.map(
-        lambda group: together(jax.tree.map(_either, group[0], shared, is_leaf=_is_none), group[1]),
-        jax.tree.map(fold, (own, running)),
-    )
-    return jax.tree.map(lambda leaf: leaf.reshape(num_groups * size, *leaf.shape[2:]), result)
+    return _vmapped(program, one, (0,))(inputs, running)
 
 
 @partial(jax.jit, static_argnums=(0, 2))
 def finish(program: Program, running: Running, first_step: int) -> Records:
-    """The records without the spare row; after a stop every record repeats the one made there."""
+    """The records; after a stop every record repeats the one made there."""
 
     def one(running: Running) -> Records:
         records, watch = running.records, running.watch
-        rows = jnp.arange(records.loss.shape[0] - 1)
+        rows = jnp.arange(records.loss.shape[0])
         rows = jnp.where(watch.stop_record >= 0, jnp.minimum(rows, watch.stop_record), rows)
         steps = jnp.arange(records.step_loss.shape[0])
         last = jnp.maximum(watch.stopped_at - 1 - first_step, 0)
@@ -150,24 +138,6 @@ def _vmapped(program: Program, one: Any, rest: tuple[Any, ...]) -> Any:
         return one
     hyperparameters, x, y = program.options.axes
     return jax.vmap(one, in_axes=(Inputs(0, dict(hyperparameters), x, y), *rest))
-
-
-def _parted(program: Program, inputs: Inputs) -> tuple[Inputs, Inputs]:
-    """The inputs that members have of their own and those they share, None in the places of the others."""
-    hyperparameters, x, y = program.options.axes
-    axes = Inputs(0, dict(hyperparameters), x, y)
-    pick = lambda own: jax.tree.map(
-        lambda axis, leaf: leaf if (axis == 0) == own else None, axes, inputs, is_leaf=_is_none
-    )
-    return pick(True), pick(False)
-
-
-def _either(own: Any, shared: Any) -> Any:
-    return shared if own is None else own
-
-
-def _is_none(leaf: Any) -> bool:
-    return leaf is None
 
 
 class _Run:
@@ -304,7 +274,7 @@ def _advance(run: _Run, running: Running, bounds: Bounds) -> Running:
 
 
 def _record(run: _Run, table: Any, running: Running, grid: Any, record: Any, due: Any, step: Any) -> Running:
-    """Writes row `record` if it is due; turns that only continue an interval write the spare row."""
+    """Writes row `record`. A turn that only continues an interval leaves zeros there until the record is due."""
 
     def measure(carry: Carry, watch: Watch) -> tuple[Any, ...]:
         loss = _recorded_loss(run, table, carry, grid, record, step)
@@ -333,8 +303,7 @@ def _record(run: _Run, table: Any, running: Running, grid: Any, record: Any, due
 
     carry = running.carry
     loss, values, loss_sum, diverged_at, watch = jax.lax.cond(due, measure, skip, carry, running.watch)
-    row = jnp.where(due, record, grid.shape[0] - 1)
-    write = lambda buffer, value: jax.lax.dynamic_update_index_in_dim(buffer, value, row, 0)
+    write = lambda buffer, value: jax.lax.dynamic_update_index_in_dim(buffer, value, record, 0)
     records = running.records._replace(
         loss=write(running.records.loss, loss), probes=jax.tree.map(write, running.records.probes, values)
     )

@@ -37,8 +37,6 @@ class Options:
     """`optimizer` is a factory that the hyper-parameters are given to."""
     stops: bool
     """Whether there is a stopping rule."""
-    group_size: int | None
-    """Members of an ensemble that run side by side; None for all."""
     axes: Any
     """None for one run; for an ensemble the axes of (hyper-parameters, x, y), hashable."""
 

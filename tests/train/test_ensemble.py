@@ -136,3 +136,19 @@ def test_members_that_run_in_groups_equal_those_that_run_together():
         together = train(6)
         for size in (1, 2, 3):
             chex.assert_trees_all_close(train(size), together, rtol=1e-10)
+
+
+def test_threads_change_no_bit(monkeypatch):
+    keys, x, y, params = problem()
+    many = jax.tree.map(lambda leaf: np.concatenate([leaf, -leaf]), params)
+    train = lambda: dm.train.fit_ensemble(
+        jax.random.split(keys[0], 6), network, dm.train.losses.mse, many, (x, y), optax.adam(0.01), batch_size=5,
+        group_size=2, stop=dm.train.loss_below(0.5), **COMMON,
+    )  # fmt: skip
+    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+        monkeypatch.setattr("dlmath.train._groups.num_cores", lambda: 1)
+        one_by_one = train()
+        monkeypatch.setattr("dlmath.train._groups.num_cores", lambda: 3)
+        at_once = train()
+    assert at_once.loss.dtype == jnp.float64
+    chex.assert_trees_all_equal(one_by_one, at_once)

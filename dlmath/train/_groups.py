@@ -1,0 +1,115 @@
+"""An ensemble in groups: members of a group side by side in one program, groups on the cores of a CPU.
+
+XLA runs a loop of small products on one core. Groups are equal programs on data of their own, so that the
+host can start one on every core; each is small enough for its parameters to stay in the cache from step
+to step. What a group computes does not depend on the number of threads.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from dlmath.train._loop import Inputs, Running
+
+_CACHE_BYTES = 8 * 2**20
+"""A share of the last-level cache that today's CPUs have."""
+
+
+def default_size(params: Any, num_members: int) -> int:
+    """Members side by side: on a CPU a divisor of their number that occupies cores and cache; elsewhere all."""
+    if jax.default_backend() != "cpu":
+        return num_members
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params)) // num_members
+    # Parameters, their gradient and about as much optimizer state are read and written at every step.
+    fitting = _CACHE_BYTES // (3 * max(1, size))
+    most = max(1, min(fitting, num_members // num_cores()))
+    return max(divisor for divisor in range(1, most + 1) if num_members % divisor == 0)
+
+
+def num_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def split(axes: Any, inputs: Inputs, running: Running, size: int) -> list[tuple[Inputs, Running]]:
+    """Groups of `size` members; `axes` tells which inputs members have of their own."""
+    num_groups = inputs.key.shape[0] // size
+    if num_groups == 1:
+        return [(inputs, running)]
+    hyperparameters, x, y = axes
+    own = Inputs(0, dict(hyperparameters), x, y)
+    shares = jax.tree.map(
+        lambda axis, leaf: [leaf] * num_groups if axis is None else _parts(leaf, num_groups),
+        own,
+        inputs,
+        is_leaf=lambda leaf: leaf is None,
+    )
+    is_share = lambda leaf: isinstance(leaf, list)
+    runnings = _split_all(running, num_groups)
+    return [
+        (jax.tree.map(lambda share: share[i], shares, is_leaf=is_share), runnings[i])  # noqa: B023 (used at once)
+        for i in range(num_groups)
+    ]
+
+
+def join(groups: Sequence[Running]) -> Running:
+    """The whole ensemble again."""
+    return groups[0] if len(groups) == 1 else _join(list(groups))
+
+
+@contextlib.contextmanager
+def workers(num_groups: int, threaded: bool) -> Iterator[Callable[..., list[Any]]]:
+    """Yields `map`, which runs a function over lists of arguments, in one thread per core if `threaded`."""
+    num_threads = min(num_groups, num_cores())
+    if not threaded or num_threads == 1:
+        yield lambda function, *lists: list(map(function, *lists))
+        return
+    settings = {name: getattr(jax.config, f"jax_{name}") for name in _SETTINGS}
+
+    def with_settings(function: Callable[..., Any], *arguments: Any) -> Any:
+        # JAX keeps its settings by thread: without this, a worker would compute in another precision.
+        with contextlib.ExitStack() as stack:
+            for name, value in settings.items():
+                stack.enter_context(getattr(jax, name)(value))
+            return jax.block_until_ready(function(*arguments))
+
+    with ThreadPoolExecutor(num_threads) as pool:
+        yield lambda function, *lists: list(pool.map(partial(with_settings, function), *lists))
+
+
+_SETTINGS = (
+    "debug_infs",
+    "debug_key_reuse",
+    "debug_nans",
+    "default_device",
+    "default_matmul_precision",
+    "default_prng_impl",
+    "enable_x64",
+    "log_compiles",
+    "numpy_dtype_promotion",
+    "numpy_rank_promotion",
+    "threefry_partitionable",
+)
+
+
+def _parts(leaf: Any, num_groups: int) -> list[Any]:
+    size = leaf.shape[0] // num_groups
+    return [leaf[i * size : (i + 1) * size] for i in range(num_groups)]
+
+
+@partial(jax.jit, static_argnums=1)
+def _split_all(tree: Any, num_groups: int) -> list[Any]:
+    leaves, treedef = jax.tree.flatten(tree)
+    parts = [_parts(leaf, num_groups) for leaf in leaves]
+    return [jax.tree.unflatten(treedef, [part[i] for part in parts]) for i in range(num_groups)]
+
+
+@jax.jit
+def _join(groups: list[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *groups)
