@@ -9,25 +9,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dlmath import compat, data, files, kernels, linalg, models, plot, repro, train, typing, workspace
+    from dlmath import check, compat, data, files, kernels, linalg, models, plot, repro, train, typing, workspace
 
 __version__ = "0.1.0.dev0"
 
-_SUBPACKAGES = (
-    "compat",
-    "data",
-    "files",
-    "kernels",
-    "linalg",
-    "models",
-    "plot",
-    "repro",
-    "train",
-    "typing",
-    "workspace",
-)
-
 __all__ = [
+    "check",
     "compat",
     "data",
     "files",
@@ -44,11 +31,11 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # Subpackages load on first use, so that `import dlmath` costs next to nothing.
-    if name in _SUBPACKAGES:
+    if name in __all__:
         return importlib.import_module(f"dlmath.{name}")
     check = importlib.import_module("dlmath.check")
-    raise AttributeError(f"module 'dlmath' has no attribute {name!r}{check.did_you_mean(name, _SUBPACKAGES)}")
+    raise AttributeError(f"module 'dlmath' has no attribute {name!r}{check.did_you_mean(name, __all__)}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_SUBPACKAGES})
+    return sorted({*globals(), *__all__})
