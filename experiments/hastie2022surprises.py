@@ -41,7 +41,7 @@ class Config:
 SCALES = {
     "smoke": Config(),
     "laptop": Config(
-        aspect_ratios=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2, 1.3, 1.4, 1.6, 1.8, 2.0,
+        aspect_ratios=(0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2, 1.3, 1.4, 1.6, 1.8, 2.0,
                        2.25, 2.5, 3.0, 4.0, 5.0),
         num_samples=300,
         penalty_factors=(0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0),
@@ -187,7 +187,7 @@ CLAIMS = (
         "away from the threshold the ridgeless risk is σ²γ/(1 − γ), then r²(1 − 1/γ) + σ²/(γ − 1)",
         source="isotropic features, Fig. 2",
         basis="formula",
-        expect=Curve(ridgeless_risk, rtol=0.1),
+        expect=Curve(ridgeless_risk, rtol=0.06),
         statistic=lambda config, r: _away(config, r["risk/ridgeless_risk"]),
         needs=lambda config: any(g <= 1 / 1.5 or g >= 1.5 for g in config.aspect_ratios),
     ),
@@ -231,7 +231,7 @@ CLAIMS = (
         "at λ* = σ²γ/r² the ridge risk is σ²γ m(−λ*), at every γ",
         source="ridge regression, isotropic features",
         basis="formula",
-        expect=Curve(ridge_risk, rtol=0.1),
+        expect=Curve(ridge_risk, rtol=0.06),
         statistic=lambda config, r: _optimal_risk(r),
         needs=lambda config: 1.0 in config.penalty_factors,
     ),
