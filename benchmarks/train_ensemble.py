@@ -17,7 +17,7 @@ from benchmarks import _harness
 BATCH = 64
 CLASSES = 10
 INPUTS = {"digits": (1797, 64), "mnist-like": (6000, 784)}
-CONTENDERS = ("fit", "fit, one vmap", "jax loop", "torch")
+CONTENDERS = ("fit", "fit, one vmap", "jax loop", "torch", "torch, 1 thread")
 AIMS = {64: 8.0, 256: 3.0}
 
 
@@ -28,15 +28,17 @@ def main(arguments):
     parser.add_argument("--optimizers", nargs="+", choices=["sgd", "adam"], default=["sgd", "adam"])
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--torch-seeds", type=int, help="train fewer seeds in torch and scale the time up")
     parser.add_argument("--steps", type=int, default=280)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--name", default="train_ensemble", help="file in benchmarks/results/")
     options = parser.parse_args(arguments)
-    if "torch" in options.contenders and util.find_spec("torch") is None:
+    if util.find_spec("torch") is None:
         print("torch is not installed: the comparison with PyTorch is left out (see benchmarks/README.md)")
-        options.contenders.remove("torch")
+        options.contenders = [name for name in options.contenders if not name.startswith("torch")]
     cases = [
-        _case({"input": inputs, "width": width, "optimizer": optimizer, "seeds": options.seeds, "steps": options.steps},
+        _case({"input": inputs, "width": width, "optimizer": optimizer, "seeds": options.seeds, "steps": options.steps,
+               "torch_seeds": options.torch_seeds or options.seeds},
               options.contenders, options.rounds)
         for inputs in options.inputs for width in options.widths for optimizer in options.optimizers
     ]  # fmt: skip
@@ -58,7 +60,8 @@ def _case(case, names, rounds):
     finally:
         for contender in contenders.values():
             contender.close()
-    seconds = {name: [run["seconds"] for run in runs[name]] for name in names}
+    scale = {name: case["seeds"] / case["torch_seeds"] if name.startswith("torch") else 1 for name in names}
+    seconds = {name: [scale[name] * run["seconds"] for run in runs[name]] for name in names}
     floor = _floor(case)
     record = {"case": case, "floor": floor, "contenders": {}, "ratios": {}}
     print(f"\n{case['input']}, width {case['width']}, {case['optimizer']}: {floor['gflop_per_step']:.2f} GFLOP and "
@@ -69,13 +72,13 @@ def _case(case, names, rounds):
             "seconds": _harness.summary(seconds[name]),
             "milliseconds_per_step": 1e3 * median / case["steps"],
             "gflops": floor["gflop_per_step"] * case["steps"] / median,
-            "cpu_seconds": _harness.summary([run["cpu_seconds"] for run in runs[name]]),
-            "compile_seconds": first[name]["seconds"] - median,
+            "cpu_seconds": _harness.summary([scale[name] * run["cpu_seconds"] for run in runs[name]]),
+            "compile_seconds": scale[name] * first[name]["seconds"] - median,
             "peak_megabytes": runs[name][-1]["peak_bytes"] / 2**20,
             "final_loss": runs[name][-1]["loss"],
         }
         shown = record["contenders"][name]
-        print(f"  {name:14s} {shown['milliseconds_per_step']:8.3f} ms/step {shown['gflops']:7.1f} GFLOP/s  "
+        print(f"  {name:15s} {shown['milliseconds_per_step']:8.3f} ms/step {shown['gflops']:7.1f} GFLOP/s  "
             f"cpu {1e3 * shown['cpu_seconds']['median'] / case['steps']:8.3f} ms/step  compile "
               f"{shown['compile_seconds']:5.1f} s  peak {shown['peak_megabytes']:6.0f} MB  loss {shown['final_loss']:.4f}")  # fmt: skip
     for name in names:
@@ -208,13 +211,14 @@ def _jax_loop(case):
     return run
 
 
-def _torch(case):
-    """The same loop in PyTorch, eager, one seed after the other."""
+def _torch(case, num_threads=None):
+    """The same loop in PyTorch, eager, one seed after the other, on all cores unless told otherwise."""
     import os
 
     import torch
 
-    torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    torch.set_num_threads(num_threads or cores)
     _, inputs = INPUTS[case["input"]]
     width, rate = case["width"], RATES[case["optimizer"]]
     x, y = map(torch.from_numpy, _data(case["input"]))
@@ -249,7 +253,7 @@ def _torch(case):
         return float(torch.stack(losses[-num_batches:]).mean())
 
     def run():
-        losses = [train(seed) for seed in range(case["seeds"])]
+        losses = [train(seed) for seed in range(case["torch_seeds"])]
         return {"loss": sum(losses) / len(losses)}
 
     return run
@@ -262,6 +266,7 @@ def _worker(options):
         "fit, one vmap": lambda case: _fit(case, group_size=case["seeds"]),
         "jax loop": _jax_loop,
         "torch": _torch,
+        "torch, 1 thread": lambda case: _torch(case, num_threads=1),
     }
     _harness.work(makers[name](options))
 

@@ -149,7 +149,7 @@ def fit_ensemble(
     The same as `vmap` of `fit` over (keys, params, ...), with a progress bar and checkpoints.
 
     Args:
-        keys: typed keys [member]; equal keys give members the same minibatches.
+        keys: typed keys [member]; equal keys give members the same minibatches and noise.
         apply: as in `fit`.
         loss: as in `fit`.
         params: initial parameters with a leading member axis, as from `jax.vmap(model.init, (0, None))(keys, x)`.

@@ -3,7 +3,6 @@
 from functools import partial
 from typing import Any, NamedTuple
 
-import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -100,6 +99,8 @@ def _solve(
     rtol: Any,
     atol: Any,
 ) -> Flow:
+    import diffrax  # a third of a second, which training alone need not wait for
+
     objective = skeleton.filled(arrays)
     solver = diffrax.Tsit5() if solver is None else unwrapped(solver)
 
