@@ -10,6 +10,7 @@ import json
 import math
 import statistics
 import sys
+import time
 from importlib import util
 
 from benchmarks import _harness
@@ -45,11 +46,37 @@ def main(arguments):
     record = {
         "benchmark": "train_ensemble",
         "environment": _harness.environment(["dlmath", "jax", "jaxlib", "optax", "numpy", "torch"]),
+        "matmul_gflops": _peak(),
         "aims": {"faster than torch": AIMS, "never slower than": "jax loop"},
         "cases": cases,
     }
     print(f"written to {_harness.write(options.name, record)}")
     return 0
+
+
+def _peak():
+    """Speed of a large product in JAX, GFLOP/s: what the products of any contender are up against."""
+    contender = _harness.Contender("benchmarks.train_ensemble", {"contender": "matmul"})
+    best = max(contender.run()["gflops"] for _ in range(5))
+    contender.close()
+    print(f"\na 2048 x 2048 product reaches {best:.0f} GFLOP/s")
+    return best
+
+
+def _matmul():
+    import jax
+    import jax.numpy as jnp
+
+    x = jnp.ones((2048, 2048))
+    product = jax.jit(jnp.matmul)
+    product(x, x).block_until_ready()
+
+    def run():
+        start = time.perf_counter()
+        product(x, x).block_until_ready()
+        return {"gflops": 2 * 2048**3 / (time.perf_counter() - start) / 1e9}
+
+    return run
 
 
 def _case(case, names, rounds):
@@ -262,6 +289,7 @@ def _torch(case, num_threads=None):
 def _worker(options):
     name = options.pop("contender")
     makers = {
+        "matmul": lambda case: _matmul(),
         "fit": _fit,
         "fit, one vmap": lambda case: _fit(case, group_size=case["seeds"]),
         "jax loop": _jax_loop,

@@ -237,7 +237,7 @@ def _margins(outputs: Any, y: Any) -> Any:
     if outputs.ndim == 1 or outputs.shape[-1] == 1:
         return outputs.reshape(-1) * y.reshape(-1)
     labels = y if y.ndim < outputs.ndim else jnp.argmax(y, axis=-1)
-    correct = labels[..., None].astype(jnp.int32) == jnp.arange(outputs.shape[-1])
+    correct = jax.nn.one_hot(labels, outputs.shape[-1], dtype=bool)
     of_class = jnp.sum(jnp.where(correct, outputs, 0), axis=-1)
     return of_class - jnp.max(jnp.where(correct, -jnp.inf, outputs), axis=-1)
 

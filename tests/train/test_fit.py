@@ -251,3 +251,20 @@ def test_progress_bar_changes_nothing(capsys):
     silent, shown = train(), train(progress=True)
     chex.assert_trees_all_equal(silent, shown)
     assert "fit" in capsys.readouterr().err
+
+
+def test_training_promotes_no_ranks():
+    x, y, _, _, _ = least_squares()
+    labels = np.arange(12) % 3
+    params = np.ones((4, 3))
+    probes = {
+        "accuracy": dm.train.accuracy(linear, x, labels),
+        "margin": dm.train.margin(linear, x, labels),
+        "norm": dm.train.weight_norm(),
+    }
+    with jax.numpy_rank_promotion("raise"):
+        run = dm.train.fit(
+            KEY, linear, dm.train.losses.cross_entropy, params, (x, labels), optax.adam(0.1), num_steps=3, batch_size=4,
+            probes=probes, stop=dm.train.loss_below(0.0),
+        )  # fmt: skip
+    assert jnp.isfinite(run.loss).all()
