@@ -254,7 +254,7 @@ def test_progress_bar_changes_nothing(capsys):
 
 
 def test_training_promotes_no_ranks():
-    x, y, _, _, _ = least_squares()
+    x, _y, _, _, _ = least_squares()
     labels = np.arange(12) % 3
     params = np.ones((4, 3))
     probes = {
