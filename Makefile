@@ -37,7 +37,7 @@ test: lint
 bench: install
 	$(BIN)/python -m benchmarks
 
-# Record measured costs and verdicts of the latest runs in experiments/index.json and README.md.
+# Record measured costs and verdicts of the latest runs in experiments/ and the README.
 index: install
 	$(BIN)/dlmath index
 

@@ -70,6 +70,8 @@ def test_the_index_has_no_other_papers():
     assert list(workspace.read_index(FOLDER)) == KEYS
 
 
-def test_the_table_of_the_readme_is_made_from_the_index():
+def test_the_tables_of_claims_are_made_from_the_index():
+    index = workspace.read_index(FOLDER)
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert _index.with_table(readme, workspace.read_index(FOLDER)) == readme, "make index"
+    assert _index.with_table(readme, index) == readme, "make index"
+    assert _index.details(index) == (FOLDER / "README.md").read_text(encoding="utf-8"), "make index"

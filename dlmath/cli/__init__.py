@@ -3,7 +3,7 @@
     dlmath list                     papers, claims, measured cost at each scale
     dlmath show KEY                 one paper: what it claims, its settings, what was found
     dlmath run KEY [--scale S]      measure a paper's claims (--all: of every paper)
-    dlmath index                    record the latest runs in experiments/index.json and README.md
+    dlmath index                    record the latest runs in experiments/ and the README
 
 Commands import what they need when they run: listing loads neither JAX nor xarray.
 """

@@ -8,9 +8,10 @@ from typing import Any
 import tyro
 
 from dlmath import files, workspace
-from dlmath.cli._tables import BASES, duration
+from dlmath.cli._tables import BASES, duration, memory
 
 BEGIN, END = "<!-- claims:begin -->", "<!-- claims:end -->"
+SCALES = ("smoke", "laptop", "paper")
 _MARKS = {"reproduced": "✓", "not reproduced": "✗", "error": "✗", "inconclusive": "~", "incomplete": "…"}
 
 
@@ -23,12 +24,13 @@ class Options:
 
 
 def main(arguments: list[str]) -> int:
-    """Writes `experiments/index.json`, and the README's table where the README has its markers."""
+    """Writes `index.json` and `README.md` in `experiments/`, and the table in the workspace's README if it has markers."""
     options = tyro.cli(Options, prog="dlmath index", args=arguments)
     root = workspace.root()
     folder = workspace.experiments_folder(root)
     index = build(folder, options.results or root / "results")
     files.write_text(folder / workspace.INDEX, json.dumps(index, indent=1, ensure_ascii=False) + "\n")
+    files.write_text(folder / "README.md", details(index))
     readme = root / "README.md"
     if readme.is_file():
         text = readme.read_text(encoding="utf-8")
@@ -83,24 +85,49 @@ def with_table(readme: str, index: dict[str, Any]) -> str:
 
 
 def table(index: dict[str, Any]) -> str:
-    """A Markdown table: each claim, the expected value, and what the recorded runs found."""
-    lines = ["| paper and claim | expected | smoke | laptop | paper scale |", "|---|---|---|---|---|"]
+    """A Markdown table with one row a paper: how many of the claims testable at a scale hold, and what that cost."""
+    lines = ["| paper | smoke | laptop | paper scale |", "|---|---|---|---|"]
     for key, entry in index.items():
-        costs = [_cost(entry["scales"].get(scale)) for scale in ("smoke", "laptop", "paper")]
-        lines.append(f"| **{entry['title']}** `{key}` | | {' | '.join(costs)} |")
+        cells = [_summary(entry["scales"].get(scale)) for scale in SCALES]
+        lines.append(f"| {entry['title']} [`{key}`](experiments/{key}.py) | {' | '.join(cells)} |")
+    lines += [
+        "",
+        "Claims reproduced, of those that can be tested at the scale, and the time of the run; claim by claim:",
+    ]
+    return "\n".join([*lines, "[`experiments/README.md`](experiments/README.md)."])
+
+
+def details(index: dict[str, Any]) -> str:
+    """A Markdown page: each claim of each paper, the expected value, and what the recorded runs found."""
+    lines = [
+        "# Claims",
+        "",
+        "Written by `dlmath index` from stored runs. ✓ reproduced, ✗ not reproduced, ~ inconclusive, – not testable at",
+        "that scale or not run; in brackets the 95 % interval. An expected value is the paper's unless its basis is named.",
+    ]
+    for key, entry in index.items():
+        lines += ["", f"## {entry['title']}", "", f"`dlmath run {key}`", ""]
+        lines += ["| claim | expected | source | smoke | laptop | paper scale |", "|---|---|---|---|---|---|"]
         for claim in entry["claims"]:
-            cells = [_cell(entry["scales"].get(scale), claim["name"]) for scale in ("smoke", "laptop", "paper")]
-            expected = f"{claim['expected']}{BASES[claim['basis']]}, {claim['source']}"
-            lines.append(f"| {claim['statement']} | {expected} | {' | '.join(cells)} |")
-    lines += ["", "✓ reproduced, ✗ not reproduced, ~ inconclusive, – not testable at that scale or not run."]
-    return "\n".join(lines)
+            cells = [_cell(entry["scales"].get(scale), claim["name"]) for scale in SCALES]
+            expected = f"{claim['expected']}{BASES[claim['basis']]}"
+            lines.append(f"| {claim['statement']} | {expected} | {claim['source']} | {' | '.join(cells)} |")
+        if entry["deviations"]:
+            lines += ["", "Deviations from the paper:", "", *(f"- {text}" for text in entry["deviations"])]
+        for scale, run in entry["scales"].items():
+            machine = run["environment"]
+            where = f"{machine['num_cores']} cores ({machine['device']}), {memory(run['peak_memory'])}"
+            versions = f"Python {machine['python']}, jax {machine['packages']['jax']}"
+            when = f"{run['finished'][:10]}, commit {machine['commit'] or 'unknown'}"
+            lines += ["", f"{scale}: {duration(run['seconds'])} on {where}, {versions}, {when}."]
+    return "\n".join(lines) + "\n"
 
 
 def _recorded(record: dict[str, Any], rows: list[Any]) -> dict[str, Any]:
     kept = ("name", "statement", "source", "basis", "expected", "ours", "verdict", "note", "fails")
     claims = [{name: getattr(row, name) for name in kept} for row in rows]
     return {
-        "seconds": round(record["seconds"], 2),
+        "seconds": round(record["cost_seconds"], 2),
         "peak_memory": record["peak_memory"],
         "units": record["units"]["total"],
         "finished": record["finished"],
@@ -110,8 +137,12 @@ def _recorded(record: dict[str, Any], rows: list[Any]) -> dict[str, Any]:
     }
 
 
-def _cost(run: dict[str, Any] | None) -> str:
-    return "–" if run is None else f"{duration(run['seconds'])}"
+def _summary(run: dict[str, Any] | None) -> str:
+    if run is None:
+        return "–"
+    verdicts = [row["verdict"] for row in run["claims"]]
+    testable = sum(verdict != "not testable at this scale" for verdict in verdicts)
+    return f"{verdicts.count('reproduced')} of {testable}, {duration(run['seconds'])}"
 
 
 def _cell(run: dict[str, Any] | None, name: str) -> str:

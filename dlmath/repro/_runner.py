@@ -97,6 +97,7 @@ def run(
         counts: dict[str, int] = {"computed": 0, "reused": 0, "stale": 0, "failed": 0}
         errors: dict[str, str] = {}
         todo: list[Unit] = []
+        reused_seconds = 0.0
         for unit in layout.units:
             stored = None if fresh else store.read(unit)
             stale = stored is not None and stored.provenance != provenance[unit.study]
@@ -105,6 +106,7 @@ def run(
             else:
                 counts["reused"] += 1
                 counts["stale"] += stale
+                reused_seconds += stored.outcome.seconds
                 _place(assemblers[unit.study], unit, stored.outcome, errors)
         report = progress or (lambda done, total, text: None)
         for done, (unit, outcome) in enumerate(
@@ -122,7 +124,19 @@ def run(
         claims = [judge(claim, config, datasets) for claim in experiment.claims]
         figures = _draw(paper, config, datasets, claims, errors)
     seconds = time.perf_counter() - start
-    folder = _record(paper, scale, config, layout, datasets, claims, figures, counts, errors, seconds, Path(results))
+    folder = _record(
+        paper,
+        scale,
+        config,
+        layout,
+        datasets,
+        claims,
+        figures,
+        counts,
+        errors,
+        (seconds, seconds + reused_seconds),
+        Path(results),
+    )
     return Run(paper.key, scale, config, datasets, claims, **counts, errors=errors, seconds=seconds, folder=folder)
 
 
@@ -167,7 +181,7 @@ def _record(
     figures: Mapping[str, Any],
     counts: Mapping[str, int],
     errors: Mapping[str, str],
-    seconds: float,
+    seconds: tuple[float, float],
     root: Path,
 ) -> Path:
     """Writes the run's folder under another name, then renames it, then points `latest` at it."""
@@ -183,7 +197,8 @@ def _record(
         "config": _identity.canonical(config),
         "code": _identity.digest(layout.code),
         "units": {**counts, "total": len(layout.units)},
-        "seconds": seconds,
+        "seconds": seconds[0],
+        "cost_seconds": seconds[1],  # with the time that reused units took when they were computed
         "peak_memory": peak_memory(),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "environment": environment(workspace.root(paper.path.parent)),

@@ -89,7 +89,8 @@ def test_index_records_runs_and_list_and_show_print_them(toy, capsys):
     index = workspace.read_index(toy.parent)
     assert index["toy"]["scales"]["smoke"]["claims"][0]["verdict"] == "reproduced"
     readme = (toy.parent.parent / "README.md").read_text()
-    assert "| the mean is 0 |" in readme
+    assert "(experiments/toy.py) | 1 of 1, " in readme
+    assert "| the mean is 0 | 0 ± 0.5 | Thm 1 | ✓ " in (toy.parent / "README.md").read_text()
     assert readme.endswith("<!-- claims:end -->\nend\n")
     capsys.readouterr()
     assert main(["list"]) == 0
