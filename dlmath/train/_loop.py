@@ -200,10 +200,10 @@ class _Run:
             loss, new_state = jax.eval_shape(lambda p: self.loss_at(p, state, 0, batch), params)
         except (TypeError, ValueError) as error:
             x, y = batch
-            error.add_note(
-                f"while tracing loss(apply(params, x), y) with x of shape {x.shape} and y of shape {y.shape}"
-            )
-            raise
+            raise ValueError(
+                f"loss(apply(params, x), y) must accept the data, got x of shape {x.shape} and y of shape {y.shape}: "
+                f"{error}"
+            ) from error
         if getattr(loss, "shape", None) != () or not jnp.issubdtype(loss.dtype, jnp.floating):
             came = f"an array of shape {loss.shape} and dtype {loss.dtype}" if hasattr(loss, "shape") else repr(loss)
             raise ValueError(f"loss must return one floating number, got {came}; reduce it with jnp.mean or jnp.sum")
