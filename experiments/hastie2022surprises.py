@@ -11,6 +11,7 @@ norm has the same peak. Ridge regression at the penalty λ* = σ²γ/r² has no 
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -112,29 +113,32 @@ def measure(config, keys, *, aspect_ratio):
     """Risk and squared norm of the ridgeless and of the ridge estimator, over draws of (β, X, ε)."""
     num_features = round(aspect_ratio * config.num_samples)
     penalties = jnp.array(config.penalty_factors) * optimal_penalty(config, num_features / config.num_samples)
-
-    @jax.jit
-    @jax.vmap
-    def one(key):
-        sample = dm.data.linear_gaussian(
-            key,
-            config.num_samples,
-            num_features,
-            signal=np.sqrt(config.signal),
-            noise_std=np.sqrt(config.noise),
-        )
-        ridgeless = dm.linalg.min_norm(sample.x, sample.y)
-        path = dm.linalg.ridge(sample.x, sample.y, penalties)
-        risk = jnp.sum((ridgeless - sample.coefficients) ** 2)
-        return risk, jnp.sum(ridgeless**2), jnp.sum((path - sample.coefficients) ** 2, axis=-1)
-
-    risk, norm, path_risk = one(keys)
+    risk, norm, path_risk = estimate(
+        keys, penalties, config.signal, config.noise, num_samples=config.num_samples, num_features=num_features
+    )
     return {
         "penalty_factor": ("penalty_factor", np.array(config.penalty_factors)),
         "ridgeless_risk": risk,
         "ridgeless_norm": norm,
         "path_risk": (("seed", "penalty_factor"), path_risk),
     }
+
+
+@partial(jax.jit, static_argnames=("num_samples", "num_features"))
+def estimate(keys, penalties, signal, noise, *, num_samples, num_features):
+    """‖β̂ − β‖² and ‖β̂‖² of the minimum norm, ‖β̂(λ) − β‖² along the path; compiled once a shape."""
+
+    @jax.vmap
+    def one(key):
+        sample = dm.data.linear_gaussian(
+            key, num_samples, num_features, signal=jnp.sqrt(signal), noise_std=jnp.sqrt(noise)
+        )
+        ridgeless = dm.linalg.min_norm(sample.x, sample.y)
+        path = dm.linalg.ridge(sample.x, sample.y, penalties)
+        risk = jnp.sum((ridgeless - sample.coefficients) ** 2)
+        return risk, jnp.sum(ridgeless**2), jnp.sum((path - sample.coefficients) ** 2, axis=-1)
+
+    return one(keys)
 
 
 # What is claimed ------------------------------------------------------------------------------------------------------
