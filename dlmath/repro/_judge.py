@@ -160,7 +160,7 @@ def _judge_curve(claim: Claim, expect: Curve, config: Any, sample: _Sample, expe
     gap = np.abs(sample.value - theory) / np.where(theory == 0, 1.0, np.abs(theory))
     note = f"{sample.method}; {int(inside.sum())} of {inside.size} points inside"
     if (sample.error > 0).all() and np.isfinite(sample.error).all():
-        chi2 = float((((sample.value - theory) / sample.error) ** 2).sum())
+        chi2 = float(np.sum(((sample.value - theory) / sample.error) ** 2))
         note += f"; χ² = {chi2:.3g} on {theory.size}"
     ours = f"within {100 * gap.max():.2g} % at {gap.size} points"
     return _row(claim, expected, _verdict(bool(inside.all()), bool(outside.any())), sample, note=note, ours=ours)
@@ -173,8 +173,8 @@ def _verdict(inside: bool, outside: bool) -> str:
 def _log_slope(outcome: Any, along: str) -> xr.DataArray:
     if not isinstance(outcome, xr.DataArray) or along not in outcome.dims:
         raise ValueError(f"the statistic of a Slope must be a DataArray with the dimension {along!r}, got {outcome!r}")
-    x = np.log(outcome[along].astype(float))
-    y = np.log(outcome)
+    x = xr.ufuncs.log(outcome[along].astype(float))
+    y = xr.ufuncs.log(outcome)
     centred = x - x.mean()
     return (centred * y).sum(along, skipna=False) / (centred**2).sum()
 
