@@ -109,6 +109,8 @@ def run(
                 reused_seconds += stored.outcome.seconds
                 _place(assemblers[unit.study], unit, stored.outcome, errors)
         report = progress or (lambda done, total, text: None)
+        if todo:
+            report(0, len(todo), todo[0].study)
         for done, (unit, outcome) in enumerate(
             engine(todo, lambda u: compute(paper.key, experiment, config, u)), start=1
         ):
