@@ -274,7 +274,7 @@ CLAIMS = (
         "chance",
         "on the test set the network that fitted random labels is at chance",
         source="Section 2.1, Fig. 1 (c)",
-        expect=Equal(0.9, atol=0.05),
+        expect=Equal(0.9, atol=0.03),
         statistic=lambda config, r: r["memorization/test_error"].sel(corruption=1.0),
         needs=_has(1.0),
     ),
@@ -338,7 +338,7 @@ CLAIMS = (
         "and on the test set the network guesses",
         source="SNU homework 5, problem 6",
         basis="formula",
-        expect=Equal(0.1, atol=0.05),
+        expect=Equal(0.1, atol=0.03),
         statistic=lambda config, r: r["course/test_accuracy"],
     ),
 )
