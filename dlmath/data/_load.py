@@ -122,7 +122,8 @@ def _prepare(
     if random_labels:
         dataset = with_random_labels(key, dataset)  # type: ignore[arg-type]  # checked above
     if label_noise is not None:
-        dataset = with_label_noise(key, dataset, label_noise, replacement=replacement or "other_class")  # type: ignore[arg-type]
+        replacement = replacement or "other_class"
+        dataset = with_label_noise(key, dataset, label_noise, replacement=replacement)  # type: ignore[arg-type]  # checked above
     if standardize is not False:
         dataset = _standardize(dataset, per="feature" if standardize is True else standardize)
     if whiten is not False:
