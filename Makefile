@@ -44,7 +44,7 @@ index: install
 # Needs uv; prints a lock without addresses.
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header \
-	  --group dev pyproject.toml --output-file requirements.lock
+	  --group dev --extra cluster --extra review --extra docs pyproject.toml --output-file requirements.lock
 
 clean:
 	rm -rf $(VENV) results .cache .pytest_cache .ruff_cache .import_linter_cache
