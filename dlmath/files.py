@@ -5,13 +5,15 @@ everything before it). NumPy and `unzip` read it as an ordinary `.npz`. Reading 
 """
 
 import contextlib
+import fcntl
 import hashlib
 import io
 import json
 import os
 import secrets
+import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -104,6 +106,49 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Any]:
             os.unlink(temporary)
         raise
     _sync_folder(path.parent)
+
+
+def try_lock(path: str | os.PathLike[str]) -> Callable[[], None] | None:
+    """Takes the lock file `path` without waiting: the function that gives it back, or None if another holds it.
+
+    The lock is the kernel's (`flock`), so a process that dies leaves none, and it works between processes and,
+    on a shared disk that supports it, between machines. The file itself is removed on release.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        # The former holder may have removed the file between our open and our lock: then another may lock a new one.
+        try:
+            same = os.path.samestat(os.stat(path), os.fstat(descriptor))
+        except FileNotFoundError:
+            same = False
+        if same:
+            break
+        os.close(descriptor)
+
+    def release() -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        os.close(descriptor)
+
+    return release
+
+
+def clock(folder: str | os.PathLike[str]) -> int:
+    """Now, in nanoseconds, by the clock that stamps the files of a folder (a shared disk has its own)."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".clock") as file:
+        return os.stat(file.name).st_mtime_ns
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

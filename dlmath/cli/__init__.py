@@ -1,8 +1,12 @@
-"""The command `dlmath`: list, show, run, index.
+"""The command `dlmath`: list, show, run, report, compare, new, review, index.
 
     dlmath list                     papers, claims, measured cost at each scale
     dlmath show KEY                 one paper: what it claims, its settings, what was found
     dlmath run KEY [--scale S]      measure a paper's claims (--all: of every paper)
+    dlmath report [KEY...]          write every claim and figure as a self-contained HTML site
+    dlmath compare RUN RUN          two runs side by side: which claims moved beyond their intervals
+    dlmath new KEY                  scaffold an experiment with its proposal, review and slides
+    dlmath review check|build KEY   check a review against stored results; make HTML, PDF and slides
     dlmath index                    record the latest runs in experiments/ and the README
 
 Commands import what they need when they run: listing loads neither JAX nor xarray.
@@ -14,7 +18,7 @@ from importlib import import_module
 
 from dlmath import check
 
-_COMMANDS = {"list": "_list", "show": "_show", "run": "_run", "index": "_index"}
+_COMMANDS = {name: f"_{name}" for name in ("list", "show", "run", "report", "compare", "new", "review", "index")}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _usage() -> str:
     lines = (__doc__ or "").splitlines()
-    return "\n".join(["usage: dlmath COMMAND [options]; dlmath COMMAND --help for its options", "", *lines[2:6]])
+    return "\n".join(["usage: dlmath COMMAND [options]; dlmath COMMAND --help for its options", "", *lines[2:10]])
 
 
 if __name__ == "__main__":

@@ -51,9 +51,9 @@ def build(folder: Path, results: Path) -> dict[str, Any]:
         paper = repro.load(workspace.find(key, folder))
         scales = {}
         for scale in repro.SCALE_NAMES:
-            found = repro.read_latest(results, key, scale)
-            if found is not None and not found[0]["errors"]:
-                scales[scale] = _recorded(*found)
+            found = repro.latest_run(results, key, scale)
+            if found is not None and not found.record["errors"]:
+                scales[scale] = _recorded(found.record, found.claims)
             elif scale in before.get(key, {}).get("scales", {}):
                 scales[scale] = before[key]["scales"][scale]
         index[key] = {**described(paper), "scales": scales}
@@ -131,7 +131,7 @@ def _recorded(record: dict[str, Any], rows: list[Any]) -> dict[str, Any]:
         "peak_memory": record["peak_memory"],
         "units": record["units"]["total"],
         "finished": record["finished"],
-        "code": record["code"],
+        **{name: record[name] for name in ("code", "claims_code", "provenance")},
         "environment": record["environment"],
         "claims": claims,
     }

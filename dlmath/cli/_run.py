@@ -1,9 +1,13 @@
 """`dlmath run`: measure the claims of one paper, or of all."""
 
+import contextlib
 import dataclasses
 import os
+import shlex
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +19,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from dlmath import check, workspace
 from dlmath.cli._tables import claims_table, console, duration, notes
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C or SIGTERM."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,12 @@ class Runner:
     """Compute every unit, also those already stored."""
     refresh_stale: bool = False
     """Compute stored units again where dlmath or a package underneath has changed since."""
+    engine: Literal["local", "dask"] = "local"
+    """Where units are computed: in this process, or by Dask workers."""
+    scheduler: str | None = None
+    """Address of a running Dask scheduler, such as tcp://host:8786; implies --engine dask."""
+    workers: int | None = None
+    """Number of Dask workers to start on this machine, if there is no scheduler; implies --engine dask."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +57,7 @@ class _All(Runner):
 
 
 def main(arguments: list[str]) -> int:
-    """Runs papers and returns 1 if a claim that should hold does not, or a unit or figure failed."""
+    """Runs papers: 1 if a claim that should hold does not, or a unit or figure failed; 130 if interrupted."""
     # Before JAX is imported: compiled programs are kept, which makes the next run several times faster.
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(cache) / "dlmath" / "jax"))
@@ -64,14 +77,29 @@ def main(arguments: list[str]) -> int:
             raise ValueError(f"run needs a paper's key or --all; there are {', '.join(available) or 'none'}")
         workspace.find(positional[0], folder)
         runner, keys = Runner(), positional
-    broken = [key for key in keys if _run_one(key, folder, root, arguments, runner)]
+    command = shlex.join(["dlmath", "run", *arguments])
+    broken = []
+    with _stop_on_signal() as stop:
+        for key in keys:
+            if _run_one(key, folder, root, arguments, runner, stop, command):
+                broken.append(key)
+            if stop():
+                return INTERRUPTED
     if len(keys) > 1:
         found = f"{len(keys) - len(broken)} of {len(keys)} papers hold as recorded"
         console().print(found + (f"; look at {', '.join(broken)}" if broken else ""))
     return 1 if broken else 0
 
 
-def _run_one(key: str, folder: Path, root: Path, arguments: list[str], runner: Runner) -> bool:
+def _run_one(
+    key: str,
+    folder: Path,
+    root: Path,
+    arguments: list[str],
+    runner: Runner,
+    stop: Callable[[], bool],
+    command: str,
+) -> bool:
     from dlmath import repro
 
     paper = repro.load(workspace.find(key, folder))
@@ -94,22 +122,71 @@ def _run_one(key: str, folder: Path, root: Path, arguments: list[str], runner: R
             results=runner.results or root / "results",
             fresh=runner.fresh,
             refresh_stale=runner.refresh_stale,
+            engine=_engine(runner),
+            stop=stop,
+            command=command,
             progress=lambda done, total, study: bar.update(
                 task, completed=done, total=total, description=f"{key} {study}"
             ),
         )
+    _print_run(out, paper, run)
+    return run.broken
+
+
+def _print_run(out: Console, paper: Any, run: Any) -> None:
+    for where, trace in run.errors.items():
+        out.print(f"  {escape(where)} failed:\n{escape(trace)}", style="red")
+    for where, what in run.non_finite.items():
+        out.print(f"  {escape(where)}: {escape(what)}", style="yellow")
+    for path in run.damaged:
+        out.print(f"  damaged, set aside: {escape(_relative(path))}", style="yellow")
+    stale = f", of them {run.stale} stale (--refresh-stale computes them again)" if run.stale else ""
+    failed = f", {run.failed} failed" if run.failed else ""
+    counts = f"{run.computed} units computed, {run.reused} reused{stale}{failed}; {duration(run.seconds)}"
+    if run.interrupted:
+        done = run.computed + run.reused + run.failed
+        out.print(f"  interrupted: {done} of {run.total} units are done ({counts}); the same command goes on\n")
+        return
     rows = [row._asdict() for row in run.claims]
     out.print(claims_table(f"{paper.title} ({run.scale})", rows))
     for note in notes(rows):
         out.print(f"  {escape(note)}", style="yellow")
-    for where, trace in run.errors.items():
-        out.print(f"  {escape(where)} failed:\n{escape(trace)}", style="red")
-    stale = f", of them {run.stale} stale (--refresh-stale computes them again)" if run.stale else ""
-    failed = f", {run.failed} failed" if run.failed else ""
-    out.print(
-        f"  {run.computed} units computed, {run.reused} reused{stale}{failed}; {duration(run.seconds)}; {run.folder}\n"
-    )
-    return run.broken
+    out.print(f"  {counts}; {escape(_relative(run.folder))}\n")
+
+
+@contextlib.contextmanager
+def _stop_on_signal() -> Iterator[Callable[[], bool]]:
+    """A function that says whether Ctrl-C or SIGTERM came; a second Ctrl-C ends at once."""
+    received: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        if received and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        received.append(number)
+        os.write(2, b"\ndlmath: stopping after the unit in hand; Ctrl-C again stops at once\n")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False  # only the main thread receives signals
+        return
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _engine(runner: Runner) -> Any:
+    from dlmath import repro
+
+    if runner.engine == "dask" or runner.scheduler is not None or runner.workers is not None:
+        return repro.dask_engine(runner.scheduler, workers=runner.workers)
+    return repro.local
+
+
+def _relative(path: Path) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def parse(paper: Any, arguments: Sequence[str]) -> tuple[Runner, Any]:

@@ -10,8 +10,9 @@ from dlmath.repro._expect import AtLeast, AtMost, Curve, Equal, Slope
 from dlmath.repro._experiment import RESERVED, SCALE_NAMES, Claim, Experiment, Study
 from dlmath.repro._judge import NOT_REPRODUCED, REPRODUCED, Judgement, judge
 from dlmath.repro._paper import Paper, load
+from dlmath.repro._record import StoredRun, changes_since, latest_run, read_run, runs
 from dlmath.repro._results import Results
-from dlmath.repro._runner import Run, read_latest, run
+from dlmath.repro._runner import Run, run
 from dlmath.repro._units import Unit, plan
 
 __all__ = [
@@ -31,12 +32,16 @@ __all__ = [
     "Run",
     "SCALE_NAMES",
     "Slope",
+    "StoredRun",
     "Study",
     "Unit",
+    "changes_since",
     "judge",
+    "latest_run",
     "load",
     "local",
     "plan",
-    "read_latest",
+    "read_run",
     "run",
+    "runs",
 ]

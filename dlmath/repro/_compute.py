@@ -1,25 +1,52 @@
 """Computing one unit: keys, precision, and results as NumPy arrays."""
 
 import contextlib
+import functools
+import pickle
 import time
 import traceback
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from dlmath.repro._experiment import Experiment
+from dlmath.repro import _identity
+from dlmath.repro._paper import Paper, load_text
 from dlmath.repro._results import FAILED, NON_FINITE, OK, normalise
-from dlmath.repro._units import Unit, masked, root_seed
+from dlmath.repro._units import Unit, masked, root_seed, unit_id
 
 
 class Outcome(NamedTuple):
-    """Variables as name -> (dims, array), a status a seed, seconds taken, and the traceback of a failure."""
+    """What a unit gave.
+
+    Attributes:
+        variables: name -> (dims, array).
+        status: `OK`, `NON_FINITE` or `FAILED`, one a seed.
+        seconds: wall time.
+        error: traceback of a failure, else "".
+        provenance: versions underneath, where it was computed.
+    """
 
     variables: dict[str, tuple[tuple[str, ...], np.ndarray]]
     status: np.ndarray
     seconds: float
     error: str
+    provenance: dict[str, Any]
+
+    @classmethod
+    def failure(cls, unit: Unit, error: str, seconds: float) -> "Outcome":
+        """The outcome of a unit that raised."""
+        return cls({}, np.full(_shape(unit), FAILED, np.int8), seconds, error, {})
+
+    @property
+    def non_finite(self) -> str:
+        """Which variables are not finite, for how many seeds; "" if all are."""
+        if not (self.status == NON_FINITE).any():
+            return ""
+        names = [n for n, (_, a) in self.variables.items() if a.dtype.kind in "fc" and not np.isfinite(a).all()]
+        seeds = f" for {int((self.status == NON_FINITE).sum())} of {self.status.size} seeds" if self.status.ndim else ""
+        return f"{', '.join(names)} not finite{seeds}"
 
 
 @contextlib.contextmanager
@@ -36,23 +63,72 @@ def precision(name: str) -> Iterator[None]:
         yield
 
 
-def compute(key: str, experiment: Experiment, config: Any, unit: Unit) -> Outcome:
-    """Calls `measure` on one unit. An exception is an outcome with its traceback."""
+@dataclass(frozen=True)
+class Computation:
+    """The function unit -> outcome of a paper under a config. An exception is an outcome with its traceback.
+
+    It can be pickled: what travels is the text of the file and the config, and where it arrives the text is
+    executed and every unit's hash is checked against the one made there.
+    """
+
+    paper: Paper
+    config: Any
+    arrived: bool = False
+
+    def __call__(self, unit: Unit) -> Outcome:
+        start = time.perf_counter()
+        experiment = self.paper.experiment
+        try:
+            study = experiment.studies[unit.study]
+            if self.arrived:
+                _check_hash(self.paper, self.config, unit)
+            with precision(experiment.precision):
+                keys = _keys(root_seed(self.paper.key, unit.study), unit.seeds)
+                view = masked(self.config, frozenset(experiment.hidden_fields(unit.study)))
+                output = study.measure(view, keys, **unit.point)
+                variables = normalise(output, None if unit.seeds is None else len(unit.seeds))
+            provenance = _identity.provenance(_identity.study_code(self.paper, study))
+        except Exception:
+            return Outcome.failure(unit, traceback.format_exc(), time.perf_counter() - start)
+        status = _status(variables, _shape(unit))
+        return Outcome(variables, status, time.perf_counter() - start, "", provenance)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _arrive, (str(self.paper.path), self.paper.text, pickle.dumps(self.config))
+
+
+@functools.lru_cache(maxsize=8)
+def _arrive(path: str, text: str, config: bytes) -> Computation:
+    paper = load_text(path, text)
+    return Computation(paper, pickle.loads(config), arrived=True)
+
+
+def _check_hash(paper: Paper, config: Any, unit: Unit) -> None:
     import jax
 
-    study = experiment.studies[unit.study]
-    shape = () if unit.seeds is None else (len(unit.seeds),)
-    start = time.perf_counter()
-    try:
-        root = jax.random.key(root_seed(key, unit.study))
-        seeds = np.arange(1) if unit.seeds is None else np.array(unit.seeds)
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(root, seeds)
-        view = masked(config, experiment.hidden_fields(unit.study))
-        output = study.measure(view, keys, **unit.point)
-        variables = normalise(output, None if unit.seeds is None else len(unit.seeds))
-    except Exception:
-        return Outcome({}, np.full(shape, FAILED, np.int8), time.perf_counter() - start, traceback.format_exc())
-    return Outcome(variables, _status(variables, shape), time.perf_counter() - start, "")
+    found = unit_id(paper, config, unit.study, jax.default_backend(), unit.point, unit.seeds)
+    if found != unit.id:
+        raise RuntimeError(
+            f"unit {unit.label} is {found} on this worker and {unit.id} where it was sent from: the worker has another"
+            f" version of dlmath, or another platform than {jax.default_backend()!r} was planned for"
+        )
+
+
+@functools.cache
+def _fold() -> Any:
+    import jax
+
+    return jax.jit(jax.vmap(jax.random.fold_in, (None, 0)))
+
+
+def _keys(seed: int, seeds: range | None) -> Any:
+    import jax
+
+    return _fold()(jax.random.key(seed), np.arange(1) if seeds is None else np.array(seeds))
+
+
+def _shape(unit: Unit) -> tuple[int, ...]:
+    return () if unit.seeds is None else (len(unit.seeds),)
 
 
 def _status(variables: dict[str, tuple[tuple[str, ...], np.ndarray]], shape: tuple[int, ...]) -> np.ndarray:

@@ -11,7 +11,7 @@ import hashlib
 import importlib.metadata
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,21 @@ def canonical(value: Any) -> Any:
     )
 
 
+def study_code(paper: Any, study: Any) -> str:
+    """The code that the results of a study depend on."""
+    function = getattr(study.measure, "__name__", repr(study.measure))
+    return code_slice(paper.text, function, paper.experiment.config.__name__)
+
+
+def claims_digest(paper: Any) -> str:
+    """A digest of the claims and of all that they reach, the figures left out."""
+    try:
+        return digest(code_slice(paper.text, "CLAIMS", paper.experiment.config.__name__))
+    except ValueError:
+        return digest(paper.text)
+
+
+@functools.lru_cache(maxsize=64)
 def code_slice(text: str, function: str, config: str) -> str:
     """The part of a file's code that the top-level `function` can reach, as normalised source.
 
@@ -95,15 +110,17 @@ def code_slice(text: str, function: str, config: str) -> str:
     return "\n".join(ast.unparse(ast.fix_missing_locations(s)) for s in kept)
 
 
-def subpackages_used(code: str) -> set[str]:
+@functools.lru_cache(maxsize=64)
+def subpackages_used(code: str) -> frozenset[str]:
     """Names of the dlmath subpackages that a piece of code mentions."""
     names = set(re.findall(r"\b(?:dm|dlmath)\.(\w+)", code))
     for listed in re.findall(r"from dlmath import (.+)", code):
         names |= {part.split(" as ")[0].strip() for part in listed.split(",")}
-    return {name for name in names if _source_files(name)}
+    return frozenset(name for name in names if _source_files(name))
 
 
-def results_versions(names: Iterable[str]) -> dict[str, int]:
+@functools.lru_cache(maxsize=64)
+def results_versions(names: frozenset[str]) -> dict[str, int]:
     """`RESULTS_VERSION` of each subpackage, read without importing it (1 where it says nothing)."""
     versions = {}
     for name in sorted(names):
@@ -117,7 +134,7 @@ def provenance(code: str) -> dict[str, Any]:
     """Versions of the packages underneath, and a digest of each dlmath subpackage that the code rests on."""
     return {
         "packages": _package_versions(),
-        "dlmath": {name: _source_digest(name) for name in sorted(_closure(frozenset(subpackages_used(code))))},
+        "dlmath": {name: _source_digest(name) for name in sorted(_closure(subpackages_used(code)))},
     }
 
 

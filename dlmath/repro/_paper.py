@@ -9,6 +9,8 @@ from pathlib import Path
 from dlmath import workspace
 from dlmath.repro._experiment import Experiment
 
+_PARENT = "dlmath_workspace"
+
 
 @dataclass(frozen=True)
 class Paper:
@@ -32,11 +34,18 @@ def load(path: str | os.PathLike[str]) -> Paper:
         ValueError: if the file defines no EXPERIMENT.
     """
     path = Path(path).resolve()
-    key, text = path.stem, path.read_text(encoding="utf-8")
-    name = f"dlmath_workspace.{key}"
+    return load_text(path, path.read_text(encoding="utf-8"))
+
+
+def load_text(path: str | os.PathLike[str], text: str) -> Paper:
+    """Executes the text of an experiment file; its key is the name of `path`, which is not read."""
+    path = Path(path)
+    key = path.stem
+    name = f"{_PARENT}.{key}"
     module = types.ModuleType(name)
     module.__file__ = str(path)
-    sys.modules[name] = module  # dataclasses look their module up
+    sys.modules.setdefault(_PARENT, types.ModuleType(_PARENT))
+    sys.modules[name] = module  # dataclasses and pickle look their module up
     exec(compile(text, str(path), "exec"), module.__dict__)
     experiment = module.__dict__.get("EXPERIMENT")
     if not isinstance(experiment, Experiment):

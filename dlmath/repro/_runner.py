@@ -1,7 +1,5 @@
 """Runs an experiment: units from the store or computed, results assembled, claims judged, a record written."""
 
-import hashlib
-import json
 import os
 import time
 import traceback
@@ -9,29 +7,36 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dlmath import check, files, workspace
+from dlmath import check, workspace
 from dlmath.repro import _identity
-from dlmath.repro._compute import compute, precision
+from dlmath.repro._compute import Computation, Outcome, precision
 from dlmath.repro._engine import Engine, local
 from dlmath.repro._environment import environment, peak_memory
 from dlmath.repro._judge import INCOMPLETE, Judgement, judge
 from dlmath.repro._paper import Paper
+from dlmath.repro._record import set_aside_damaged, write_record
 from dlmath.repro._results import Assembler, Results
+from dlmath.repro._sharing import compute_shared
 from dlmath.repro._store import UnitStore
-from dlmath.repro._units import Plan, Unit, plan, validate
+from dlmath.repro._units import Unit, plan, validate
 
 
 class Run(NamedTuple):
     """What a run found and what it cost.
 
     Attributes:
-        key, scale, config: what was run; scale is "custom" where the config is none of the scales.
+        key, scale, config: what was run; scale is "custom" where the config is none of the scales or only a part
+            of the grid or of the seeds was asked for.
         results: a Dataset a study.
         claims: a judgement a claim, in the file's order.
-        computed, reused, stale, failed: numbers of units; stale ones are among the reused.
+        total, computed, reused, stale, failed: numbers of units; stale ones are among the reused, and so are those
+            that another process computed meanwhile.
         errors: tracebacks of failed units by unit, and of figures that could not be drawn.
+        non_finite: which variables of which units are not finite, by unit.
+        damaged: files of the store that did not match their checksums, where they were moved to.
+        interrupted: whether it was stopped before all units were done.
         seconds: wall time.
-        folder: where the record was written.
+        folder: where the record was written; None for an interrupted run, which leaves only its units.
     """
 
     key: str
@@ -39,13 +44,17 @@ class Run(NamedTuple):
     config: Any
     results: Results
     claims: list[Judgement]
+    total: int
     computed: int
     reused: int
     stale: int
     failed: int
     errors: dict[str, str]
+    non_finite: dict[str, str]
+    damaged: list[Path]
+    interrupted: bool
     seconds: float
-    folder: Path
+    folder: Path | None
 
     @property
     def broken(self) -> bool:
@@ -65,8 +74,13 @@ def run(
     refresh_stale: bool = False,
     engine: Engine = local,
     progress: Callable[[int, int, str], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    command: str = "",
 ) -> Run:
     """Measures an experiment and judges its claims; units already in the store are not computed again.
+
+    Any number of processes, on any machines that share the folder `results`, may run the same experiment at once:
+    each unit is computed by one of them.
 
     Args:
         paper: an experiment, from `load`.
@@ -79,6 +93,8 @@ def run(
         refresh_stale: compute units again whose versions of dlmath or of the packages underneath differ.
         engine: how units are executed.
         progress: called with (units done, units in all, description of the current study).
+        stop: asked before each unit; once true, units in hand are finished and the run ends as interrupted.
+        command: what the user typed, for the record.
 
     Raises:
         ValueError, TypeError: for a scale that the experiment lacks or a config that is not its own.
@@ -87,76 +103,148 @@ def run(
     if config is None:
         config = experiment.scales[check.one_of("scale", scale, tuple(experiment.scales))]
     validate(experiment, config)
-    scale = next((name for name, known in experiment.scales.items() if known == config), "custom")
     start = time.perf_counter()
+    platform = getattr(engine, "platform", _local_platform)()
+    layout = plan(paper, config, platform=platform, seeds=seeds, point=point)
+    whole = layout == plan(paper, config, platform=platform)
+    scale = next((name for name, known in experiment.scales.items() if whole and known == config), "custom")
+    store = UnitStore(Path(results), paper.key)
+    accept = _acceptance(paper, store, fresh=fresh, refresh_stale=refresh_stale)
+    found = _Found({name: Assembler(layout.axes[name], layout.seeds[name]) for name in experiment.studies})
+    todo: list[Unit] = []
+    for unit in layout.units:
+        outcome = accept(unit)
+        if outcome is None:
+            todo.append(unit)
+        else:
+            found.reuse(unit, outcome)
+            found.count("stale", outcome.provenance != _provenance(paper, unit))
+    report = progress or (lambda done, total, text: None)
+    if todo:
+        report(0, len(todo), todo[0].study)
+    compute = Computation(paper, config)
+    shared = compute_shared(todo, compute, engine=engine, store=store, accept=accept, stop=stop)
+    for done, (unit, outcome, here) in enumerate(shared, start=1):
+        (found.compute if here else found.reuse)(unit, outcome)
+        report(done, len(todo), unit.study)
+    interrupted = found.units < len(layout.units)
     with precision(experiment.precision):
-        layout = plan(paper, config, platform=_platform(), seeds=seeds, point=point)
-        store = UnitStore(Path(results), paper.key)
-        provenance = {name: _identity.provenance(code) for name, code in layout.code.items()}
-        assemblers = {name: Assembler(layout.axes[name], layout.seeds[name]) for name in experiment.studies}
-        counts: dict[str, int] = {"computed": 0, "reused": 0, "stale": 0, "failed": 0}
-        errors: dict[str, str] = {}
-        todo: list[Unit] = []
-        reused_seconds = 0.0
-        for unit in layout.units:
-            stored = None if fresh else store.read(unit)
-            stale = stored is not None and stored.provenance != provenance[unit.study]
-            if stored is None or (stale and refresh_stale):
-                todo.append(unit)
-            else:
-                counts["reused"] += 1
-                counts["stale"] += stale
-                reused_seconds += stored.outcome.seconds
-                _place(assemblers[unit.study], unit, stored.outcome, errors)
-        report = progress or (lambda done, total, text: None)
-        if todo:
-            report(0, len(todo), todo[0].study)
-        for done, (unit, outcome) in enumerate(
-            engine(todo, lambda u: compute(paper.key, experiment, config, u)), start=1
-        ):
-            if outcome.error:
-                counts["failed"] += 1
-                errors[f"{unit.study} {unit.point} {_seeds_text(unit)}"] = outcome.error
-            else:
-                counts["computed"] += 1
-                store.write(unit, outcome, provenance[unit.study])
-                _place(assemblers[unit.study], unit, outcome, errors)
-            report(done, len(todo), unit.study)
-        datasets = Results({name: assembler.dataset() for name, assembler in assemblers.items()})
+        datasets = Results({name: assembler.dataset() for name, assembler in found.assemblers.items()})
         claims = [judge(claim, config, datasets) for claim in experiment.claims]
-        figures = _draw(paper, config, datasets, claims, errors)
+        figures = {} if interrupted else _draw(paper, config, datasets, claims, found.errors)
     seconds = time.perf_counter() - start
-    folder = _record(
-        paper,
+    damaged, folder = store.damaged, None
+    if not interrupted:
+        scale_folder = Path(results) / paper.key / scale
+        damaged = [*damaged, *set_aside_damaged(scale_folder)]
+        record = {
+            "key": paper.key,
+            "title": paper.title,
+            "abstract": workspace.title_and_abstract(paper.text)[1],
+            "deviations": list(experiment.deviations),
+            "scale": scale,
+            "config": _identity.canonical(config),
+            "precision": experiment.precision,
+            "platform": platform,
+            "engine": getattr(engine, "name", getattr(engine, "__name__", type(engine).__name__)),
+            "command": command,
+            "units": {**found.counts, "total": len(layout.units)},
+            "seconds": seconds,
+            "cost_seconds": seconds + found.reused_seconds,
+            "peak_memory": peak_memory(),
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "environment": environment(workspace.root(paper.path.parent)),
+            "code": {name: _identity.digest(code) for name, code in layout.code.items()},
+            "provenance": {name: _identity.provenance(code) for name, code in layout.code.items()},
+            "claims_code": _identity.claims_digest(paper),
+            "errors": found.errors,
+            "non_finite": found.non_finite,
+            "damaged": [path.name for path in damaged],
+        }
+        folder = write_record(scale_folder, record, claims, datasets, figures, paper.text)
+    return Run(
+        paper.key,
         scale,
         config,
-        layout,
         datasets,
         claims,
-        figures,
-        counts,
-        errors,
-        (seconds, seconds + reused_seconds),
-        Path(results),
+        total=len(layout.units),
+        **found.counts,
+        errors=found.errors,
+        non_finite=found.non_finite,
+        damaged=damaged,
+        interrupted=interrupted,
+        seconds=seconds,
+        folder=folder,
     )
-    return Run(paper.key, scale, config, datasets, claims, **counts, errors=errors, seconds=seconds, folder=folder)
 
 
-def _place(assembler: Assembler, unit: Unit, outcome: Any, errors: dict[str, str]) -> None:
-    try:
-        assembler.add(unit.point, unit.seeds if unit.seeds is not None else range(0), outcome.variables, outcome.status)
-    except ValueError:
-        errors[f"{unit.study} {unit.point} {_seeds_text(unit)}"] = traceback.format_exc()
+class _Found:
+    """Outcomes as they come: placed into arrays, counted, failures kept."""
+
+    def __init__(self, assemblers: dict[str, Assembler]) -> None:
+        self.assemblers = assemblers
+        self.counts = {"computed": 0, "reused": 0, "stale": 0, "failed": 0}
+        self.errors: dict[str, str] = {}
+        self.non_finite: dict[str, str] = {}
+        self.reused_seconds = 0.0
+
+    @property
+    def units(self) -> int:
+        """Number of units that were placed or failed."""
+        return self.counts["computed"] + self.counts["reused"] + self.counts["failed"]
+
+    def count(self, kind: str, number: int) -> None:
+        self.counts[kind] += number
+
+    def compute(self, unit: Unit, outcome: Outcome) -> None:
+        self.count("failed" if outcome.error else "computed", 1)
+        self._place(unit, outcome)
+
+    def reuse(self, unit: Unit, outcome: Outcome) -> None:
+        self.count("failed" if outcome.error else "reused", 1)
+        self.reused_seconds += outcome.seconds
+        self._place(unit, outcome)
+
+    def _place(self, unit: Unit, outcome: Outcome) -> None:
+        if outcome.error:
+            self.errors[unit.label] = outcome.error
+            return
+        if outcome.non_finite:
+            self.non_finite[unit.label] = outcome.non_finite
+        try:
+            self.assemblers[unit.study].add(unit.point, unit.seeds or range(0), outcome.variables, outcome.status)
+        except ValueError:
+            self.errors[unit.label] = traceback.format_exc()
 
 
-def _platform() -> str:
+def _acceptance(paper: Paper, store: UnitStore, *, fresh: bool, refresh_stale: bool) -> Callable[..., Outcome | None]:
+    """The function that says what the store already has for a unit, if it serves this run."""
+    since = store.now()
+
+    def accept(unit: Unit, *, locked: bool = False) -> Outcome | None:
+        stored = store.read(unit, locked=locked)
+        if stored is None:
+            return store.failure_since(unit, since)
+        # Written after this run began: by another process, for the same purpose.
+        recent = stored.written > since
+        if fresh and not recent:
+            return None
+        if refresh_stale and not recent and stored.outcome.provenance != _provenance(paper, unit):
+            return None
+        return stored.outcome
+
+    return accept
+
+
+def _provenance(paper: Paper, unit: Unit) -> dict[str, Any]:
+    return _identity.provenance(_identity.study_code(paper, paper.experiment.studies[unit.study]))
+
+
+def _local_platform() -> str:
     import jax
 
     return jax.default_backend()
-
-
-def _seeds_text(unit: Unit) -> str:
-    return "" if unit.seeds is None else f"seeds {unit.seeds.start}:{unit.seeds.stop}"
 
 
 def _draw(
@@ -171,75 +259,3 @@ def _draw(
         if not incomplete:
             errors["figures"] = traceback.format_exc()
         return {}
-
-
-def _record(
-    paper: Paper,
-    scale: str,
-    config: Any,
-    layout: Plan,
-    results: Results,
-    claims: list[Judgement],
-    figures: Mapping[str, Any],
-    counts: Mapping[str, int],
-    errors: Mapping[str, str],
-    seconds: tuple[float, float],
-    root: Path,
-) -> Path:
-    """Writes the run's folder under another name, then renames it, then points `latest` at it."""
-    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-    name = f"{stamp}-{_identity.digest([unit.id for unit in layout.units] + [time.time_ns()])[:8]}"
-    final = root / paper.key / scale / name
-    folder = final.with_name(f".{name}.part")
-    folder.mkdir(parents=True)
-    record = {
-        "key": paper.key,
-        "title": paper.title,
-        "scale": scale,
-        "config": _identity.canonical(config),
-        "code": _identity.digest(layout.code),
-        "units": {**counts, "total": len(layout.units)},
-        "seconds": seconds[0],
-        "cost_seconds": seconds[1],  # with the time that reused units took when they were computed
-        "peak_memory": peak_memory(),
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "environment": environment(workspace.root(paper.path.parent)),
-        "errors": errors,
-    }
-    files.write_text(folder / "run.json", json.dumps(record, indent=2, ensure_ascii=False))
-    rows = [row._asdict() for row in claims]
-    files.write_text(folder / "claims.json", json.dumps(rows, indent=2, ensure_ascii=False))
-    files.write_text(folder / "experiment.py", paper.text)
-    results.datatree().to_zarr(folder / "results.zarr", consolidated=False, zarr_format=3)
-    for title, figure in figures.items():
-        (folder / "figures").mkdir(exist_ok=True)
-        figure.savefig(folder / "figures" / f"{title}.svg", metadata={"Date": None})
-    contents = {
-        str(path.relative_to(folder)): files.sha256(path) for path in sorted(folder.rglob("*")) if path.is_file()
-    }
-    files.write_text(folder / "manifest.json", json.dumps(contents, indent=2))
-    folder.rename(final)
-    files.write_text(final.parent / "latest", name + "\n")
-    return final
-
-
-def read_latest(results: str | os.PathLike[str], key: str, scale: str) -> tuple[dict[str, Any], list[Judgement]] | None:
-    """The record and the judgements of the latest run of an experiment at a scale, or None.
-
-    Raises:
-        files.DamagedFileError: if they do not match the run's manifest.
-    """
-    folder = Path(results) / key / scale
-    pointer = folder / "latest"
-    if not pointer.is_file():
-        return None
-    folder = folder / pointer.read_text(encoding="utf-8").strip()
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    texts = []
-    for name in ("run.json", "claims.json"):
-        text = (folder / name).read_bytes()
-        if hashlib.sha256(text).hexdigest() != manifest.get(name):
-            raise files.DamagedFileError(f"{folder / name} does not match its manifest; run {key} again")
-        texts.append(json.loads(text))
-    record, rows = texts
-    return record, [Judgement(**row) for row in rows]

@@ -1,6 +1,7 @@
 """Units of work: one point of a study's grid and one block of seeds, with a name that says what it depends on."""
 
 import dataclasses
+import functools
 import hashlib
 import itertools
 import math
@@ -20,6 +21,12 @@ class Unit(NamedTuple):
     point: dict[str, Any]
     seeds: range | None
     id: str
+
+    @property
+    def label(self) -> str:
+        """Study, point and seeds, for a human."""
+        seeds = () if self.seeds is None else (f"seeds {self.seeds.start}:{self.seeds.stop}",)
+        return " ".join([self.study, *(f"{axis}={value}" for axis, value in self.point.items()), *seeds])
 
 
 class Plan(NamedTuple):
@@ -43,32 +50,18 @@ def plan(
         seeds: the seeds wanted, instead of `range(config.<num_seeds>)`. Units hold whole aligned blocks.
         point: axis -> value; only units on it are kept.
     """
-    experiment = paper.experiment
     units, all_axes, all_seeds, codes = [], {}, {}, {}
-    for name, study in experiment.studies.items():
+    for name, study in paper.experiment.studies.items():
         axes = {axis: _points(field, getattr(config, field)) for axis, field in study.over.items()}
         wanted = _wanted_seeds(study, config, seeds)
-        code = _identity.code_slice(
-            paper.text, getattr(study.measure, "__name__", repr(study.measure)), experiment.config.__name__
-        )
-        hidden = experiment.hidden_fields(name)
-        shared = {
-            "experiment": paper.key,
-            "study": name,
-            "config": {k: v for k, v in _identity.canonical(config).items() if k not in hidden},
-            "precision": experiment.precision,
-            "platform": platform,
-            "code": hashlib.sha256(code.encode()).hexdigest(),
-            "results_versions": _identity.results_versions(_identity.subpackages_used(code)),
-        }
+        shared = _shared(paper, config, name, platform)
         for values in itertools.product(*axes.values()):
             here = dict(zip(axes, values, strict=True))
             if point and any(k in here and here[k] != v for k, v in point.items()):
                 continue
             for block in _blocks(wanted, study.seeds_per_unit):
-                bounds = None if block is None else [block.start, block.stop]
-                units.append(Unit(name, here, block, _identity.digest({**shared, "point": here, "seeds": bounds})))
-        all_axes[name], all_seeds[name], codes[name] = axes, wanted, code
+                units.append(Unit(name, here, block, _hash(shared, here, block)))
+        all_axes[name], all_seeds[name], codes[name] = axes, wanted, _identity.study_code(paper, study)
     unknown = set(point or {}) - {axis for axes in all_axes.values() for axis in axes}
     if unknown:
         known = sorted({axis for axes in all_axes.values() for axis in axes})
@@ -76,14 +69,47 @@ def plan(
     return Plan(units, all_axes, all_seeds, codes)
 
 
+def unit_id(paper: Paper, config: Any, study: str, platform: str, point: Mapping[str, Any], seeds: range | None) -> str:
+    """The hash that names one unit, computed from what it depends on."""
+    return _hash(_shared(paper, config, study, platform), point, seeds)
+
+
+def _shared(paper: Paper, config: Any, study: str, platform: str) -> dict[str, Any]:
+    """What all units of a study have in common."""
+    code = _identity.study_code(paper, paper.experiment.studies[study])
+    hidden = paper.experiment.hidden_fields(study)
+    return {
+        "experiment": paper.key,
+        "study": study,
+        "config": {k: v for k, v in _identity.canonical(config).items() if k not in hidden},
+        "precision": paper.experiment.precision,
+        "platform": platform,
+        "code": hashlib.sha256(code.encode()).hexdigest(),
+        "results_versions": _identity.results_versions(_identity.subpackages_used(code)),
+    }
+
+
+def _hash(shared: Mapping[str, Any], point: Mapping[str, Any], seeds: range | None) -> str:
+    bounds = None if seeds is None else [seeds.start, seeds.stop]
+    return _identity.digest({**shared, "point": point, "seeds": bounds})
+
+
 def root_seed(key: str, study: str) -> int:
     """31 bits from the names alone: adding points, seeds or code changes nobody's random numbers."""
     return int.from_bytes(hashlib.sha256(f"{key}/{study}".encode()).digest()[:4], "big") >> 1
 
 
-def masked(config: Any, hidden: set[str]) -> Any:
+def masked(config: Any, hidden: frozenset[str]) -> Any:
     """`config` without the fields that a unit's identity leaves out: reading one is an error."""
+    view = object.__new__(_without(type(config), hidden))
+    for field in dataclasses.fields(config):
+        if field.name not in hidden:
+            object.__setattr__(view, field.name, getattr(config, field.name))
+    return view
 
+
+@functools.lru_cache(maxsize=64)
+def _without(cls: type, hidden: frozenset[str]) -> type:
     def refuse(name: str) -> property:
         def read(_: Any) -> Any:
             raise AttributeError(
@@ -93,13 +119,7 @@ def masked(config: Any, hidden: set[str]) -> Any:
 
         return property(read)
 
-    cls = type(config)
-    visible = type(cls.__name__, (cls,), {name: refuse(name) for name in hidden})
-    view = object.__new__(visible)
-    for field in dataclasses.fields(config):
-        if field.name not in hidden:
-            object.__setattr__(view, field.name, getattr(config, field.name))
-    return view
+    return type(cls.__name__, (cls,), {name: refuse(name) for name in hidden})
 
 
 def validate(experiment: Experiment, config: Any) -> None:

@@ -181,9 +181,11 @@ def test_the_written_record_reads_back(toy, run):
     found = run()
     with xr.open_datatree(found.folder / "results.zarr", engine="zarr", consolidated=False) as stored:
         np.testing.assert_array_equal(stored["means/mean"], found.results["means/mean"])
-    record, rows = repro.read_latest(toy.parent.parent / "results", "toy", "smoke")
-    assert record["units"]["reused"] == 3
-    assert rows == found.claims
+    stored = repro.latest_run(toy.parent.parent / "results", "toy", "smoke")
+    assert stored.folder == found.folder
+    assert stored.record["units"]["reused"] == 3
+    assert stored.claims == found.claims
+    assert list(stored.figures) == ["means"]
     assert (found.folder / "figures" / "means.svg").is_file()
 
 
@@ -210,7 +212,7 @@ def test_an_altered_record_is_not_read(toy, run):
     claims = run().folder / "claims.json"
     claims.write_text(claims.read_text().replace("reproduced", "not reproduced"))
     with pytest.raises(files.DamagedFileError, match=r"claims\.json does not match its manifest"):
-        repro.read_latest(toy.parent.parent / "results", "toy", "smoke")
+        repro.latest_run(toy.parent.parent / "results", "toy", "smoke")
 
 
 def test_results_are_relocatable(toy, run):
