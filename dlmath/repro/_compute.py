@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import pickle
+import sys
 import time
 import traceback
 from collections.abc import Iterator
@@ -53,14 +54,21 @@ class Outcome(NamedTuple):
 def precision(name: str) -> Iterator[None]:
     """Enters float32 or float64, products at the highest precision the device has, one BLAS thread."""
     import jax
-    import threadpoolctl
 
     with (
         jax.enable_x64(name == "float64"),
         jax.default_matmul_precision("highest"),
-        threadpoolctl.threadpool_limits(1),
+        _thread_pools(len(sys.modules)).limit(limits=1),
     ):
         yield
+
+
+@functools.lru_cache(maxsize=1)
+def _thread_pools(num_modules: int) -> Any:
+    """The BLAS libraries loaded so far. Finding them takes 4 ms, so only after new imports."""
+    import threadpoolctl
+
+    return threadpoolctl.ThreadpoolController()
 
 
 @dataclass(frozen=True)
@@ -114,17 +122,16 @@ def _check_hash(paper: Paper, config: Any, unit: Unit) -> None:
         )
 
 
-@functools.cache
-def _fold() -> Any:
-    import jax
-
-    return jax.jit(jax.vmap(jax.random.fold_in, (None, 0)))
-
-
 def _keys(seed: int, seeds: range | None) -> Any:
+    """fold_in(key(seed), s) for each s of the block, in one program."""
+    return _folded()(np.int32(seed), np.arange(1) if seeds is None else np.array(seeds))
+
+
+@functools.cache
+def _folded() -> Any:
     import jax
 
-    return _fold()(jax.random.key(seed), np.arange(1) if seeds is None else np.array(seeds))
+    return jax.jit(lambda seed, seeds: jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), seeds))
 
 
 def _shape(unit: Unit) -> tuple[int, ...]:
