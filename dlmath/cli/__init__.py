@@ -47,7 +47,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _usage() -> str:
     lines = (__doc__ or "").splitlines()
     return "\n".join(["usage: dlmath COMMAND [options]; dlmath COMMAND --help for its options", "", *lines[2:10]])
-
-
-if __name__ == "__main__":
-    sys.exit(main())

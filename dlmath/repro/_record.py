@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,6 +52,13 @@ class StoredRun(NamedTuple):
         """The judgement of the claim `name`, or None."""
         return next((row for row in self.claims if row.name == name), None)
 
+    def results(self) -> Results:
+        """The stored arrays, a Dataset a study, read into memory."""
+        import xarray as xr
+
+        with xr.open_datatree(self.folder / "results.zarr", engine="zarr", consolidated=False) as stored:
+            return Results({name: node.to_dataset().load() for name, node in stored.children.items()})
+
     def changes_since(self, paper: Paper) -> list[str]:
         """What has changed since the run, such as "jax 0.10.1, now 0.10.2": empty if the run is up to date."""
         return changes_since(self.record, paper)
@@ -81,20 +89,27 @@ def write_record(
     text: str,
 ) -> Path:
     """Writes the run's folder under another name, then renames it, then points `latest` at it."""
+    _sweep(scale_folder)
     name = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
     folder = scale_folder / f".{name}.part"
-    folder.mkdir(parents=True)
-    files.write_text(folder / "run.json", json.dumps(record, indent=2, ensure_ascii=False))
-    rows = [row._asdict() for row in claims]
-    files.write_text(folder / "claims.json", json.dumps(rows, indent=2, ensure_ascii=False))
-    files.write_text(folder / "experiment.py", text)
-    results.datatree().to_zarr(folder / "results.zarr", consolidated=False, zarr_format=3)
-    for title, figure in figures.items():
-        (folder / "figures").mkdir(exist_ok=True)
-        figure.savefig(folder / "figures" / f"{title}.svg", metadata={"Date": None})
-    files.write_text(folder / MANIFEST, _manifest({name: files.sha256(folder / name) for name in _contents(folder)}))
-    folder.rename(scale_folder / name)
-    files.write_text(scale_folder / "latest", name + "\n")
+    release = files.try_lock(scale_folder / f".{name}.lock")
+    try:
+        folder.mkdir()
+        files.write_text(folder / "run.json", json.dumps(record, indent=2, ensure_ascii=False))
+        rows = [row._asdict() for row in claims]
+        files.write_text(folder / "claims.json", json.dumps(rows, indent=2, ensure_ascii=False))
+        files.write_text(folder / "experiment.py", text)
+        results.datatree().to_zarr(folder / "results.zarr", consolidated=False, zarr_format=3)
+        for title, figure in figures.items():
+            (folder / "figures").mkdir(exist_ok=True)
+            figure.savefig(folder / "figures" / f"{title}.svg", metadata={"Date": None})
+        hashes = {name: files.sha256(folder / name) for name in _contents(folder)}
+        files.write_text(folder / MANIFEST, _manifest(hashes))
+        folder.rename(scale_folder / name)
+        files.write_text(scale_folder / "latest", name + "\n")
+    finally:
+        if release is not None:
+            release()
     return scale_folder / name
 
 
@@ -164,6 +179,15 @@ def runs(results: str | os.PathLike[str], key: str, scale: str) -> list[Path]:
     folder = Path(results) / key / scale
     found = (path.parent for path in folder.glob(f"*/{MANIFEST}"))
     return sorted(path for path in found if not path.name.startswith(".") and path.suffix != ".damaged")
+
+
+def _sweep(scale_folder: Path) -> None:
+    """Removes the half-written records of processes that died."""
+    for folder in scale_folder.glob(".*.part"):
+        release = files.try_lock(folder.with_suffix(".lock"))
+        if release is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            release()
 
 
 def _contents(folder: Path) -> list[str]:

@@ -118,7 +118,7 @@ def run(
             todo.append(unit)
         else:
             found.reuse(unit, outcome)
-            found.count("stale", outcome.provenance != _provenance(paper, unit))
+            found.count("stale", not outcome.error and outcome.provenance != _provenance(paper, unit))
     report = progress or (lambda done, total, text: None)
     if todo:
         report(0, len(todo), todo[0].study)
@@ -127,6 +127,7 @@ def run(
     for done, (unit, outcome, here) in enumerate(shared, start=1):
         (found.compute if here else found.reuse)(unit, outcome)
         report(done, len(todo), unit.study)
+    store.sweep()
     interrupted = found.units < len(layout.units)
     with precision(experiment.precision):
         datasets = Results({name: assembler.dataset() for name, assembler in found.assemblers.items()})

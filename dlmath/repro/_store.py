@@ -88,6 +88,18 @@ class UnitStore:
         except (FileNotFoundError, ValueError, KeyError):
             return None
 
+    def sweep(self) -> None:
+        """Removes what processes that died have left behind: lock files without a lock, and half-written files."""
+        for path in self.folder.glob("*.lock"):
+            release = files.try_lock(path)
+            if release is not None:
+                release()
+        for path in self.folder.glob(".*.part"):
+            release = files.try_lock(self.folder / f"{path.name.split('.')[1]}.lock")
+            if release is not None:  # nobody is writing this unit
+                path.unlink(missing_ok=True)
+                release()
+
     def _set_aside(self, path: Path) -> None:
         aside, count = path.with_suffix(".damaged"), 1
         while aside.exists():
