@@ -129,9 +129,10 @@ def _recorded(record: dict[str, Any], rows: list[Any]) -> dict[str, Any]:
     return {
         "seconds": round(record["cost_seconds"], 2),
         "peak_memory": record["peak_memory"],
-        "units": record["units"]["total"],
         "finished": record["finished"],
         **{name: record[name] for name in ("code", "claims_code", "provenance")},
+        "units": record["units"]["total"],
+        "stale": record["units"]["stale"],
         "environment": record["environment"],
         "claims": claims,
     }

@@ -151,7 +151,7 @@ def _print_run(out: Console, paper: Any, run: Any) -> None:
     out.print(claims_table(f"{paper.title} ({run.scale})", rows))
     for note in notes(rows):
         out.print(f"  {escape(note)}", style="yellow")
-    out.print(f"  {counts}; {escape(_relative(run.folder))}\n")
+    out.print(f"  {counts}; {escape(_relative(run.folder))}\n", soft_wrap=True)
 
 
 @contextlib.contextmanager

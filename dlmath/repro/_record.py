@@ -59,14 +59,22 @@ class StoredRun(NamedTuple):
         with xr.open_datatree(self.folder / "results.zarr", engine="zarr", consolidated=False) as stored:
             return Results({name: node.to_dataset().load() for name, node in stored.children.items()})
 
-    def changes_since(self, paper: Paper) -> list[str]:
+    def changes_since(self, paper: Paper, *, provenance: bool = True) -> list[str]:
         """What has changed since the run, such as "jax 0.10.1, now 0.10.2": empty if the run is up to date."""
-        return changes_since(self.record, paper)
+        return changes_since(self.record, paper, provenance=provenance)
 
 
-def changes_since(record: Mapping[str, Any], paper: Paper) -> list[str]:
-    """What has changed since a run was recorded: code of a study, claims, dlmath's subpackages, packages underneath."""
-    found = []
+def changes_since(record: Mapping[str, Any], paper: Paper, *, provenance: bool = True) -> list[str]:
+    """What has changed since a run was recorded; empty if it is up to date.
+
+    Args:
+        record: of a stored run, or of one recorded in an index.
+        paper: the experiment as it is now.
+        provenance: also say what has changed underneath: dlmath's subpackages and the packages below. Such results
+            are stale; without it, only what makes them results of another experiment.
+    """
+    found: list[str] = []
+    below: list[str] = []
     for name, study in paper.experiment.studies.items():
         code = _identity.study_code(paper, study)
         if name not in record["code"]:
@@ -74,10 +82,13 @@ def changes_since(record: Mapping[str, Any], paper: Paper) -> list[str]:
         elif record["code"][name] != _identity.digest(code):
             found.append(f"the code of study {name!r} has changed")
         else:
-            found += _differences(record["provenance"][name], _identity.provenance(code))
+            below += _differences(record["provenance"][name], _identity.provenance(code))
     if record["claims_code"] != _identity.claims_digest(paper):
         found.append("the claims have changed")
-    return list(dict.fromkeys(found))
+    units = record["units"]  # an index keeps two of the numbers
+    if (stale := units["stale"] if isinstance(units, Mapping) else record["stale"]) and not below:
+        below.append(f"{stale} units were reused from other versions")
+    return list(dict.fromkeys([*found, *(below if provenance else ())]))
 
 
 def write_record(

@@ -240,3 +240,12 @@ def test_a_stored_run_says_which_package_has_changed_since(toy, run, monkeypatch
     before = stored.record["provenance"]["means"]["packages"]["jax"]
     monkeypatch.setattr(_identity, "_package_versions", lambda: {"jax": "0.0.1"})
     assert stored.changes_since(repro.load(toy)) == [f"jax {before}, now 0.0.1"]
+
+
+def test_a_run_of_stale_units_says_so_and_what_runs_the_same_code_is_no_other_experiment(toy, run, monkeypatch):
+    from dlmath.repro import _identity
+
+    monkeypatch.setattr(_identity, "_package_versions", lambda: {"jax": "0.0.1"})
+    stored = repro.read_run(run().folder)
+    assert stored.changes_since(repro.load(toy)) == ["3 units were reused from other versions"]
+    assert stored.changes_since(repro.load(toy), provenance=False) == []
