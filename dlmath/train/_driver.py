@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from dlmath import check
+from dlmath import check, sharding
 from dlmath.train import _checkpoint, _groups, _loop
 from dlmath.train._grid import record_steps
 from dlmath.train._program import Program
@@ -109,7 +109,9 @@ def run(
         # A chunk of no steps compiles the program, which the threads would otherwise all do at once.
         bounds = _loop.Bounds(sentinel, *map(np.int32, (np.searchsorted(grid, step), step, step)))
         _loop.advance(program, arrays, shares[0], groups[0], bounds)
-    with _bar(schedule, step) as bar, _groups.workers(len(groups), threaded=not traced) as each:
+    # Programs on the same devices, started in different orders by different threads, would wait for each other.
+    threaded = not traced and not sharding.is_sharded(groups)
+    with _bar(schedule, step) as bar, _groups.workers(len(groups), threaded=threaded) as each:
         for until in _stops(program, schedule, step, traced):
             if program.options.stops and not traced and all(map(_all_stopped, groups)):
                 saver.save(step, groups, ended=True)
@@ -152,7 +154,9 @@ def _grouped(
     if program.options.axes is None:
         return [(inputs, running)]
     num_members = inputs.key.shape[0]
-    chosen = num_members if traced else _groups.default_size(params, num_members)
+    # Members that are spread over devices already run at the same time.
+    together = traced or sharding.is_sharded((inputs, running))
+    chosen = num_members if together else _groups.default_size(params, num_members)
     return _groups.split(program.options.axes, inputs, running, chosen if size is None else size)
 
 
