@@ -105,6 +105,14 @@ def test_a_unit_damaged_twice_keeps_both_damaged_files(store):
     assert len(list(unit.parent.glob("*.damaged*"))) == 2
 
 
+def test_the_manifest_vouches_for_itself(store):
+    folder, run = store
+    manifest = run().folder / "manifest.json"
+    manifest.write_text(manifest.read_text() + " ")
+    with pytest.raises(files.DamagedFileError, match=r"manifest\.json was altered"):
+        repro.latest_run(folder, "toy", "smoke")
+
+
 def test_figures_are_under_the_manifest(toy):
     folder = toy.parent.parent / "results"
     figure = repro.run(repro.load(toy), results=folder).folder / "figures" / "means.svg"
