@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 from rich.markup import escape
@@ -19,9 +19,9 @@ class Options:
     A run is KEY/SCALE (the latest at that scale), KEY/SCALE/RUN, KEY (the latest at its smallest scale), or a run's folder.
     """
 
-    first: tyro.conf.Positional[str]
+    first: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """A run."""
-    second: tyro.conf.Positional[str]
+    second: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Another run of the same paper."""
     results: Path | None = None
     """Folder of stored results; by default `results` in the workspace."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -13,7 +13,7 @@ from dlmath import workspace
 class Options:
     """Writes a self-contained HTML site: a scoreboard of all papers and claims, and a page a paper."""
 
-    keys: tyro.conf.Positional[tuple[str, ...]] = ()
+    keys: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="KEY ...")] = ()
     """Papers whose pages are written; all by default. The scoreboard always has them all."""
     scale: tuple[Literal["smoke", "laptop", "paper", "custom"], ...] = ()
     """Scales to show; all by default."""
@@ -31,6 +31,8 @@ def main(arguments: list[str]) -> int:
     for key in options.keys:  # before JAX is imported
         workspace.find(key, folder)
     results = options.results or root / "results"
+    if options.results is not None and not results.is_dir():
+        raise ValueError(f"--results must be a folder of stored results, got {results}, which is none")
 
     from dlmath import report
 

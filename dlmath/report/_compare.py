@@ -275,7 +275,7 @@ def _sentence(shifts: list[Shift]) -> str:
     if shifts and not any(shift.changed for shift in shifts):
         text += "; no verdict changed"
     if unknown:
-        text += f"; of {unknown} it cannot be told"
+        text += f"; {unknown} cannot be told"
     return text + "."
 
 

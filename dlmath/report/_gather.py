@@ -99,14 +99,14 @@ def gather(root: Path, results: Path, key: str, scales: Sequence[str], index: Ma
     for scale in scales:
         try:
             run = repro.latest_run(results, key, scale)
+            if run is not None:
+                sections.append(_stored(run, paper, results, root))
+            elif scale in recorded.get("scales", {}):
+                sections.append(_recorded(key, scale, recorded["scales"][scale], root))
         except (ValueError, KeyError, TypeError, OSError) as error:
-            kind = "" if isinstance(error, files.DamagedFileError) else f"{type(error).__name__}: "
-            problems[scale] = f"the latest run is damaged: {kind}{_words.portable(str(error), results.parent, root)}"
-            continue
-        if run is not None:
-            sections.append(_stored(run, paper, results, root))
-        elif scale in recorded.get("scales", {}):
-            sections.append(_recorded(key, scale, recorded["scales"][scale], root))
+            damaged = isinstance(error, files.DamagedFileError)
+            what = "is damaged: " if damaged else f"cannot be read: {type(error).__name__}: "
+            problems[scale] = f"the latest run {what}{_words.portable(str(error), results.parent, root)}"
     title, abstract, deviations = _described(path, paper, recorded, sections)
     num_claims = len(paper.experiment.claims) if paper else max((len(s.rows) for s in sections), default=0)
     words, review = _review(key, root, results)

@@ -60,8 +60,9 @@ def _config(run: repro.StoredRun, paper: repro.Paper) -> Any:
 
 
 def _results(run: repro.StoredRun) -> repro.Results:
-    with xr.open_datatree(run.folder / "results.zarr", engine="zarr", consolidated=False) as tree:
-        return repro.Results({name: node.to_dataset().load() for name, node in tree.children.items()})
+    # Left open, so that only what a claim reads is read; a Zarr folder holds no open file.
+    tree = xr.open_datatree(run.folder / "results.zarr", engine="zarr", consolidated=False)
+    return repro.Results({name: node.to_dataset() for name, node in tree.children.items()})
 
 
 def _curve_region(claim: repro.Claim, config: Any, results: repro.Results, judged: repro.Judgement) -> Region | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dlmath import check, files, workspace
+from dlmath.report import _words
 from dlmath.report._gather import SCALES, Page, gather
 from dlmath.report._pages import render, tally
 
@@ -68,7 +69,12 @@ def site(
     for key in wanted:
         workspace.find(key, folder)
     shown = [s for s in SCALES if s in {check.one_of("scales", scale, SCALES) for scale in scales or SCALES}]
-    index = workspace.read_index(folder)
+    try:
+        index = workspace.read_index(folder)
+    except ValueError as error:
+        raise ValueError(
+            f"{folder / workspace.INDEX} cannot be read: {error}; delete it and run dlmath index"
+        ) from error
     pages = [gather(root, results, key, shown, index) for key in everything]
     columns = [s for s in shown if s != "custom" or any(page.section(s) or s in page.problems for page in pages)]
     written = {}
@@ -83,7 +89,12 @@ def site(
     files.write_text(
         out / "index.html", render("index.html", pages=pages, scales=columns, linked=linked, summary=summary)
     )
-    problems = [f"{page.key}: {text}" for page in pages if page.key in wanted for text in page.problems.values()]
+    problems = [
+        f"{page.key}{'' if where == 'file' else f', {_words.SCALES[where]}'}: {text}"
+        for page in pages
+        if page.key in wanted
+        for where, text in page.problems.items()
+    ]
     return Site(out / "index.html", written, summary, problems)
 
 

@@ -271,3 +271,30 @@ def test_an_unknown_paper_gets_a_suggestion(workspace, monkeypatch, capsys):
     monkeypatch.chdir(workspace)
     assert main(["report", "toi"]) == 2
     assert "did you mean 'toy'" in capsys.readouterr().err
+
+
+def test_a_run_of_another_version_is_a_row_not_a_crash(workspace):
+    run = repro.latest_run(workspace / "results", "toy", "smoke")
+    record = {name: value for name, value in run.record.items() if name != "units"}
+    (run.folder / "run.json").write_text(json.dumps(record))
+    from dlmath import files
+    from dlmath.repro import _record
+
+    listed = {name: files.sha256(run.folder / name) for name in _record._contents(run.folder)}
+    (run.folder / "manifest.json").write_text(_record._manifest(listed))
+    written, index, shown = again(workspace)
+    assert written.problems == ["toy, smoke scale: the latest run cannot be read: KeyError: 'units'"]
+    assert "cannot be read" in index.words("toy")
+    assert "laptop-centred" in shown.by_id
+
+
+def test_a_folder_of_results_that_is_none_is_refused(workspace, monkeypatch, capsys):
+    monkeypatch.chdir(workspace)
+    assert main(["report", "--results", "resluts"]) == 2
+    assert "--results must be a folder of stored results, got resluts" in capsys.readouterr().err
+
+
+def test_an_index_that_cannot_be_read_is_named(workspace):
+    (workspace / "experiments" / "index.json").write_text("{")
+    with pytest.raises(ValueError, match=r"index\.json cannot be read: .*; delete it and run dlmath index"):
+        again(workspace)
