@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from dlmath import repro
+from dlmath import report, repro
 
 BROWSER = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
@@ -26,15 +26,18 @@ def browse(tmp_path, *options):
     return done.stdout
 
 
-def test_a_phone_shows_each_page_without_scrolling_sideways(site, tmp_path):
+def test_a_phone_shows_each_page_without_scrolling_sideways(ran, site, tmp_path):
     # A frame, because a headless window is never narrower than 500 px. The frames' pages report their own width.
-    report = """<script>addEventListener("load", () => {
+    measure = """<script>addEventListener("load", () => {
         const wide = [...document.querySelectorAll("*")].filter(e => e.getBoundingClientRect().right > innerWidth + 1);
         parent.postMessage([innerWidth, document.documentElement.scrollWidth, wide.length].join(" "), "*");
     });</script>"""
     frames = ""
-    for name, path in {"index": site.index, **site.pages}.items():
-        html = path.read_text().replace("</body>", report + "</body>").replace("<details>", "<details open>")
+    runs = (repro.latest_run(ran / "results", "toy", scale) for scale in ("smoke", "laptop"))
+    pages = {"index": site.index.read_text(), "toy": site.pages["toy"].read_text()}
+    pages["compare"] = report.comparison_page(report.compare(*runs))
+    for name, html in pages.items():
+        html = html.replace("</body>", measure + "</body>").replace("<details>", "<details open>")
         (tmp_path / f"{name}.html").write_text(html)
         frames += f'<iframe src="{name}.html" style="width: 390px; height: 900px; border: 0"></iframe>'
     listen = (
@@ -42,7 +45,7 @@ def test_a_phone_shows_each_page_without_scrolling_sideways(site, tmp_path):
     )
     (tmp_path / "harness.html").write_text(f"<!doctype html><body>{listen}{frames}</body>")
     shown = browse(tmp_path, "--virtual-time-budget=3000", "--dump-dom", (tmp_path / "harness.html").as_uri())
-    assert shown.count("found 390 390 0;") == 2, shown[-500:]
+    assert shown.count("found 390 390 0;") == 3, shown[-500:]
 
 
 def test_the_table_can_be_filtered_and_sorted(site, tmp_path):
