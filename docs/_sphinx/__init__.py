@@ -1,0 +1,1 @@
+"""What the documentation makes of the code at build time: API pages, the gallery, formulas as MathML."""
