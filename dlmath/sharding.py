@@ -145,14 +145,35 @@ def _placed(tree: Any, *, split: bool) -> Any:
     everywhere = mesh()
 
     def place(leaf: Any) -> Any:
-        if not isinstance(leaf, jax.Array | np.ndarray | np.generic) or getattr(leaf.dtype, "kind", "") in ("O", "U", "S", "M"):
+        if not isinstance(leaf, jax.Array | np.ndarray | np.generic) or getattr(leaf.dtype, "kind", "") in (
+            "O",
+            "U",
+            "S",
+            "M",
+        ):
             return leaf
-        names = _names(everywhere, leaf.shape[0]) if split and leaf.ndim else ()
+        names = _names(everywhere, np.shape(leaf)[0]) if split and np.ndim(leaf) else ()
         sharding = NamedSharding(everywhere, PartitionSpec(names) if names else PartitionSpec())
-        # Inside jit a device_put says where its result comes from, not where it stays.
-        return (jax.lax.with_sharding_constraint if check.is_traced(leaf) else jax.device_put)(leaf, sharding)
+        if check.is_traced(leaf):
+            # Inside jit a device_put says where its result comes from, not where it stays.
+            return jax.lax.with_sharding_constraint(leaf, sharding)
+        if jax.process_count() == 1 or not getattr(leaf, "is_fully_addressable", True):
+            return jax.device_put(leaf, sharding)
+        return _from_every_process(leaf, sharding)
 
     return jax.tree.map(place, tree)
+
+
+def _from_every_process(leaf: Any, sharding: Any) -> Any:
+    """The array whose parts each process takes from its own copy of the whole."""
+    import jax
+    import numpy as np
+
+    if jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        data = _from_every_process(jax.random.key_data(leaf), sharding)
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+    whole = np.asarray(jax.numpy.asarray(leaf))
+    return jax.make_array_from_callback(whole.shape, sharding, lambda part: whole[part])
 
 
 def _names(everywhere: Any, length: int) -> tuple[str, ...]:
