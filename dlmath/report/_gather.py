@@ -1,6 +1,5 @@
 """What a page shows of a paper: stored runs scale by scale, the file they came from, and what is wrong with them."""
 
-import ast
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from dlmath import files, repro, workspace
 from dlmath.report import _words
 from dlmath.report._intervals import curve_plot, interval_plot
 from dlmath.report._regions import Region, is_curve, regions
+from dlmath.report._source import field_docstrings, paragraphs
 
 SCALES = (*repro.SCALE_NAMES, "custom")
 
@@ -109,7 +109,7 @@ def gather(root: Path, results: Path, key: str, scales: Sequence[str], index: Ma
             problems[scale] = f"the latest run {what}{_words.portable(str(error), results.parent, root)}"
     title, abstract, deviations = _described(path, paper, recorded, sections)
     num_claims = len(paper.experiment.claims) if paper else max((len(s.rows) for s in sections), default=0)
-    words, review = _review(key, root, results)
+    words, review = _review(key, root)
     return Page(key, title, abstract, deviations, num_claims, sections, problems, words, review)
 
 
@@ -246,23 +246,6 @@ def _settings(
     return [(name, local(_words.setting(value)), docs.get(name, "")) for name, value in config.items()]
 
 
-def field_docstrings(text: str, config: str) -> dict[str, str]:
-    r"""The docstring under each field of a class, read without executing the file.
-
-    >>> field_docstrings('class Config:\n    width: int = 3\n    "Width of the network."', "Config")
-    {'width': 'Width of the network.'}
-    """
-    found = {}
-    for node in ast.parse(text).body:
-        if isinstance(node, ast.ClassDef) and node.name == config:
-            for field, doc in zip(node.body, node.body[1:], strict=False):
-                if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-                    value = doc.value if isinstance(doc, ast.Expr) else None
-                    if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                        found[field.target.id] = " ".join(value.value.split())
-    return found
-
-
 def _environment(machine: Mapping[str, Any], details: Mapping[str, Any], local: Any) -> list[tuple[str, str]]:
     packages = ", ".join(f"{name} {version}" for name, version in machine.get("packages", {}).items())
     rows = {
@@ -293,29 +276,12 @@ def _described(
     return title or path.stem, paragraphs(abstract), deviations
 
 
-def paragraphs(text: str) -> list[tuple[str, str]]:
-    r"""A docstring's blocks as ("p", text), or ("pre", text) where every line is indented.
-
-    >>> paragraphs("A flow\nwith a law\n\n    a = b")
-    [('p', 'A flow with a law'), ('pre', 'a = b')]
-    """
-    blocks = [block.strip("\n") for block in text.split("\n\n") if block.strip()]
-    found = []
-    for block in blocks:
-        lines = block.split("\n")
-        if all(line.startswith("    ") for line in lines):
-            found.append(("pre", "\n".join(line[4:] for line in lines)))
-        else:
-            found.append(("p", " ".join(line.strip() for line in lines)))
-    return found
-
-
-def _review(key: str, root: Path, results: Path) -> tuple[str, Path | None]:
+def _review(key: str, root: Path) -> tuple[str, Path | None]:
     """What there is to say of a paper's review, and its page if it was built."""
     folder = root / "paper_reviews" / key
     if not folder.is_dir():
         return "", None
-    built = (folder / "review.html", folder / "build" / "review.html", results / key / "review" / "review.html")
-    page = next((path for path in built if path.is_file()), None)
+    built = folder / "build" / "review.html"
+    page = built if built.is_file() else None
     words = "" if page else f"paper_reviews/{key} has a review; dlmath review build {key} makes its page."
     return words, page
