@@ -84,7 +84,6 @@ def _check(root: Path, keys: Sequence[str], common: dict[str, Any]) -> int:
 
 def _build(root: Path, keys: Sequence[str], common: dict[str, Any], out: Path | None) -> int:
     from dlmath import review
-    from dlmath.review._check import problems_of
 
     if out is not None and len(keys) > 1:
         raise ValueError(f"--out takes the documents of one paper, got {', '.join(keys)}; build them one by one")
@@ -99,7 +98,7 @@ def _build(root: Path, keys: Sequence[str], common: dict[str, Any], out: Path | 
             continue
         for path in written:
             print(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
-        left = problems_of(root, key, **common, convert=False)
+        left = review.check(root, key, **common, convert=False)
         if left:
             print(
                 f"{key}: built, with {len(left)} problem{'s' * (len(left) > 1)}; dlmath review check {key} lists them"

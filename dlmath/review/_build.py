@@ -144,6 +144,7 @@ def _html(tree: str, citing: list[str], work: Path) -> bytes:
     options = (
         "--standalone",
         "--embed-resources",
+        "--wrap=none",
         "--mathml",
         f"--template={_TEMPLATES / 'document.html'}",
         f"--css={_TEMPLATES / 'document.css'}",
@@ -155,6 +156,7 @@ def _slides(tree: str, citing: list[str], work: Path) -> bytes:
     options = (
         "--standalone",
         "--embed-resources",
+        "--wrap=none",
         "--mathml",
         "--slide-level=2",
         f"--template={_TEMPLATES / 'slides.html'}",

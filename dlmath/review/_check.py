@@ -21,6 +21,7 @@ def check(
     documents: Sequence[str] = tuple(DOCUMENTS),
     scale: str | None = None,
     results: str | os.PathLike[str] | None = None,
+    convert: bool = True,
 ) -> list[Problem]:
     """Everything that is wrong with the reviews of a paper, by document and line; empty if they are in order.
 
@@ -34,23 +35,11 @@ def check(
         documents: which of proposal, review and slides.
         scale: the scale to quote; by default each document's own, else the largest at which a number was measured.
         results: folder of stored results; `results` in the workspace by default.
+        convert: whether to try if every format can be made, which takes half the time.
 
     Raises:
         ValueError: for a paper without reviews, an unknown document or scale, or if pandoc is not installed.
     """
-    return problems_of(root, key, documents, scale, results, convert=True)
-
-
-def problems_of(
-    root: str | os.PathLike[str],
-    key: str,
-    documents: Sequence[str],
-    scale: str | None,
-    results: str | os.PathLike[str] | None,
-    *,
-    convert: bool,
-) -> list[Problem]:
-    """What `check` returns; without `convert`, formats are not tried, which takes half the time."""
     from dlmath import repro
 
     documents = [arguments.one_of("documents", name, tuple(DOCUMENTS)) for name in documents]

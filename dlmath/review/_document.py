@@ -101,6 +101,9 @@ def read(root: str | os.PathLike[str], key: str, name: str, evidence: Evidence, 
         line = piece.line
         try:
             value = _placeholders.evaluate(piece.text, names)
+            whole = _placeholders.largest(evidence, scale or own_scale)
+            if whole is not None and _placeholders.quotes_run(piece.text):
+                used(whole, "run")
             following = parts[i + 1].text if i + 1 < len(parts) else "\n"
             alone = not masked.rpartition("\n")[2].strip() and not following.partition("\n")[0].strip()
             if isinstance(value, Figure | Table) and not alone:

@@ -1,5 +1,6 @@
 """Pandoc and Typst, with every warning an error, and walks over pandoc's syntax tree."""
 
+import functools
 import json
 import os
 import subprocess
@@ -36,7 +37,13 @@ def pandoc(text: str, source: str, target: str, *options: str, folder: Path | No
 
 def parse(text: str) -> dict[str, Any]:
     """Pandoc's syntax tree of a Markdown document."""
-    return json.loads(pandoc(text, MARKDOWN, "json"))
+    return json.loads(_parsed(text))
+
+
+@functools.lru_cache(maxsize=16)
+def _parsed(text: str) -> str:
+    # A document is read to be built and again to be checked.
+    return pandoc(text, MARKDOWN, "json")
 
 
 def typst_pdf(folder: Path, name: str, timestamp: int) -> bytes:

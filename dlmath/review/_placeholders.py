@@ -97,6 +97,11 @@ def pieces(text: str) -> Iterator[Piece]:
     Raises:
         PlaceholderError: for a placeholder without an end; its last argument is the line.
     """
+    for opening in re.finditer(r"\{\{", text):
+        # An end must come before the next placeholder and in the same paragraph.
+        rest = re.split(r"\n\s*\n|\{\{", text[opening.end() :], maxsplit=1)[0]
+        if "}}" not in rest:
+            raise _malformed("{{ has no end }}", text.count("\n", 0, opening.start()) + 1)
     try:
         tokens = list(_ENVIRONMENT.lex(text))
     except jinja2.TemplateSyntaxError as error:
@@ -112,8 +117,6 @@ def pieces(text: str) -> Iterator[Piece]:
             expression += value
         else:
             yield Piece(line, value, False)
-    if inside:
-        raise _malformed("has no end", start)
 
 
 def evaluate(expression: str, names: dict[str, Any]) -> Any:
@@ -133,13 +136,18 @@ def evaluate(expression: str, names: dict[str, Any]) -> Any:
     if isinstance(value, jinja2.Undefined):
         try:
             str(value)
-        except jinja2.UndefinedError as error:
+        except (jinja2.UndefinedError, jinja2.sandbox.SecurityError) as error:
             raise _unknown(str(error), names) from error
     if callable(value):
         raise _malformed(f"{expression!r} is a function", remedy=f"write {expression}(…)")
     if value == "" and expression.endswith((".ours", ".value", ".low", ".high")):
         raise PlaceholderError(f"{expression} has no number", "quote .verdict instead")
     return value
+
+
+def quotes_run(expression: str) -> bool:
+    """Whether a placeholder names the run as a whole, as in `run.command`."""
+    return re.search(r"(?<![\w.\"'])run\s*\.", expression) is not None
 
 
 def as_text(value: Any) -> str:
@@ -188,14 +196,14 @@ def namespace(evidence: Evidence, scale: str | None, used: Callable[[Source, str
             known = ", ".join(evidence.settings)
             meant = check.did_you_mean(name, evidence.settings) or f"; there are {known}"
             raise PlaceholderError(f"no setting {name!r}{meant}", "mend the name")
-        found = _largest(evidence, _checked(scale))
+        found = largest(evidence, _checked(scale))
         if found is None or name not in found.config:
             raise _no_result(evidence, f"setting {name!r}", scale)
         used(found, f"setting {name}")
         return found.config[name]
 
     names: dict[str, Any] = {"claim": claim, "claims_table": claims_table, "figure": figure, "setting": setting}
-    latest = _largest(evidence, scale)
+    latest = largest(evidence, scale)
     if latest is not None:
         names["run"] = QuotedRun(latest.scale, latest.command, latest.finished, latest.environment, latest.seconds)
     return {**names, "key": evidence.key}
@@ -237,7 +245,8 @@ def _quoted(source: Source, row: dict[str, Any]) -> QuotedClaim:
     return QuotedClaim(**quoted, **values, scale=source.scale)
 
 
-def _largest(evidence: Evidence, scale: str | None) -> Source | None:
+def largest(evidence: Evidence, scale: str | None) -> Source | None:
+    """The run at a scale, or the one at the largest; None if there is none."""
     return next((s for s in evidence.sources if scale in (None, s.scale)), None)
 
 
