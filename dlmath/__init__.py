@@ -9,7 +9,23 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dlmath import check, compat, data, files, kernels, linalg, models, plot, repro, train, typing, workspace
+    from dlmath import (
+        check,
+        compat,
+        data,
+        files,
+        kernels,
+        linalg,
+        models,
+        plot,
+        report,
+        repro,
+        review,
+        sharding,
+        train,
+        typing,
+        workspace,
+    )
 
 __version__ = "0.1.0.dev0"
 
@@ -22,7 +38,10 @@ __all__ = [
     "linalg",
     "models",
     "plot",
+    "report",
     "repro",
+    "review",
+    "sharding",
     "train",
     "typing",
     "workspace",

@@ -46,6 +46,12 @@ class Runner:
     """Address of a running Dask scheduler, such as tcp://host:8786; implies --engine dask."""
     workers: int | None = None
     """Number of Dask workers to start on this machine, if there is no scheduler; implies --engine dask."""
+    coordinator: str | None = None
+    """One program on several hosts: address host:port of process 0, or "auto" where SLURM or MPI says it."""
+    num_processes: int | None = None
+    """One program on several hosts: how many processes there are."""
+    process_id: int | None = None
+    """One program on several hosts: which one this is, from 0."""
 
 
 @dataclass(frozen=True)
@@ -63,74 +69,86 @@ def main(arguments: list[str]) -> int:
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(cache) / "dlmath" / "jax"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
     root = workspace.root()
-    folder = workspace.experiments_folder(root)
-    available = workspace.keys(folder)
-    if "--all" in arguments:
-        runner: Runner = _parse(_All, "dlmath run --all", arguments)
-        keys: Sequence[str] = available
-    else:
-        positional = [a for a in arguments[:1] if not a.startswith("-")]
-        if not positional:
-            if set(arguments) & {"-h", "--help"}:
-                print("usage: dlmath run KEY [options]; dlmath run KEY --help lists the paper's settings\n")
-                _parse(_All, "dlmath run --all", arguments)
-            raise ValueError(f"run needs a paper's key or --all; there are {', '.join(available) or 'none'}")
-        workspace.find(positional[0], folder)
-        runner, keys = Runner(), positional
+    runner, jobs = _jobs(arguments, workspace.experiments_folder(root))
     command = shlex.join(["dlmath", "run", *arguments])
     broken = []
-    with _stop_on_signal() as stop:
-        for key in keys:
-            if _run_one(key, folder, root, arguments, runner, stop, command):
-                broken.append(key)
-            if stop():
+    with _stop_on_signal() as stop, _engines(runner) as new_engine:
+        if new_engine is None:
+            return _follow(jobs)
+        for paper, config in jobs:
+            with new_engine() as engine:
+                run = _run_one(paper, config, runner, engine, stop, command, root)
+            if run.broken:
+                broken.append(paper.key)
+            if run.interrupted or (stop() and len(jobs) > 1):
                 return INTERRUPTED
-    if len(keys) > 1:
-        found = f"{len(keys) - len(broken)} of {len(keys)} papers hold as recorded"
+    if len(jobs) > 1:
+        found = f"{len(jobs) - len(broken)} of {len(jobs)} papers hold as recorded"
         console().print(found + (f"; look at {', '.join(broken)}" if broken else ""))
     return 1 if broken else 0
 
 
-def _run_one(
-    key: str,
-    folder: Path,
-    root: Path,
-    arguments: list[str],
-    runner: Runner,
-    stop: Callable[[], bool],
-    command: str,
-) -> bool:
+def _jobs(arguments: list[str], folder: Path) -> tuple[Runner, list[tuple[Any, Any]]]:
+    """How to run, and the papers to run with their settings."""
+    available = workspace.keys(folder)
+    if "--all" in arguments:
+        from dlmath import repro
+
+        runner = _parse(_All, "dlmath run --all", arguments)
+        papers = [repro.load(workspace.find(key, folder)) for key in available]
+        for paper in papers:
+            if runner.scale not in paper.experiment.scales:
+                console().print(f"{paper.key} has no scale {runner.scale}; left out")
+        having = [paper for paper in papers if runner.scale in paper.experiment.scales]
+        return runner, [(paper, paper.experiment.scales[runner.scale]) for paper in having]
+    positional = [a for a in arguments[:1] if not a.startswith("-")]
+    if not positional:
+        if set(arguments) & {"-h", "--help"}:
+            print("usage: dlmath run KEY [options]; dlmath run KEY --help lists the paper's settings\n")
+            _parse(_All, "dlmath run --all", arguments)
+        raise ValueError(f"run needs a paper's key or --all; there are {', '.join(available) or 'none'}")
+    path = workspace.find(positional[0], folder)
     from dlmath import repro
 
-    paper = repro.load(workspace.find(key, folder))
-    if isinstance(runner, _All):
-        if runner.scale not in paper.experiment.scales:
-            console().print(f"{key} has no scale {runner.scale}; left out")
-            return False
-        config = paper.experiment.scales[runner.scale]
-    else:
-        runner, config = parse(paper, arguments[1:])
+    paper = repro.load(path)
+    runner, config = parse(paper, arguments[1:])
+    return runner, [(paper, config)]
+
+
+def _run_one(
+    paper: Any, config: Any, runner: Runner, engine: Any, stop: Callable[[], bool], command: str, root: Path
+) -> Any:
+    from dlmath import repro
+
     out, bar = console(), _bar()
     with bar:
-        task = bar.add_task(key, total=None)
+        task = bar.add_task(paper.key, total=None)
         run = repro.run(
             paper,
-            scale=runner.scale,
             config=config,
             seeds=_seeds(runner.seeds),
             point=_point(paper, config, runner.point),
             results=runner.results or root / "results",
             fresh=runner.fresh,
             refresh_stale=runner.refresh_stale,
-            engine=_engine(runner),
+            engine=engine,
             stop=stop,
             command=command,
             progress=lambda done, total, study: bar.update(
-                task, completed=done, total=total, description=f"{key} {study}"
+                task, completed=done, total=total, description=f"{paper.key} {study}"
             ),
         )
     _print_run(out, paper, run)
-    return run.broken
+    return run
+
+
+def _follow(jobs: list[tuple[Any, Any]]) -> int:
+    """One of several hosts that is not the first: computes with it, writes and prints nothing."""
+    from dlmath import repro
+
+    for paper, config in jobs:
+        repro.follow_hosts(paper, config)
+    return 0
 
 
 def _print_run(out: Console, paper: Any, run: Any) -> None:
@@ -176,12 +194,23 @@ def _stop_on_signal() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def _engine(runner: Runner) -> Any:
-    from dlmath import repro
+@contextlib.contextmanager
+def _engines(runner: Runner) -> Iterator[Callable[[], Any] | None]:
+    """A function that gives the engine for a paper, as a context manager; None where another host leads."""
+    from dlmath import repro, sharding
 
-    if runner.engine == "dask" or runner.scheduler is not None or runner.workers is not None:
-        return repro.dask_engine(runner.scheduler, workers=runner.workers)
-    return repro.local
+    hosts = (runner.coordinator, runner.num_processes, runner.process_id)
+    if hosts != (None, None, None):
+        import jax
+
+        address = None if runner.coordinator == "auto" else runner.coordinator
+        sharding.initialize(address, num_processes=runner.num_processes, process_id=runner.process_id)
+        yield repro.leading_hosts if jax.process_index() == 0 else None
+    elif runner.engine == "dask" or runner.scheduler is not None or runner.workers is not None:
+        with repro.dask_engine(runner.scheduler, workers=runner.workers) as engine:
+            yield lambda: contextlib.nullcontext(engine)
+    else:
+        yield lambda: contextlib.nullcontext(repro.local)
 
 
 def _relative(path: Path) -> str:

@@ -5,9 +5,11 @@ An experiment is one file that ends in `EXPERIMENT = Experiment(...)`. The runne
 each claim by the interval of its statistic. This subpackage knows no mathematics.
 """
 
+from dlmath.repro._dask import dask_engine
 from dlmath.repro._engine import Engine, local
 from dlmath.repro._expect import AtLeast, AtMost, Curve, Equal, Slope
 from dlmath.repro._experiment import RESERVED, SCALE_NAMES, Claim, Experiment, Study
+from dlmath.repro._hosts import follow_hosts, leading_hosts
 from dlmath.repro._judge import NOT_REPRODUCED, REPRODUCED, Judgement, judge
 from dlmath.repro._paper import Paper, load
 from dlmath.repro._record import StoredRun, changes_since, latest_run, read_run, runs
@@ -36,8 +38,11 @@ __all__ = [
     "Study",
     "Unit",
     "changes_since",
+    "dask_engine",
+    "follow_hosts",
     "judge",
     "latest_run",
+    "leading_hosts",
     "load",
     "local",
     "plan",

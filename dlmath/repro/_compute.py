@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dlmath import sharding
 from dlmath.repro import _identity
 from dlmath.repro._paper import Paper, load_text
 from dlmath.repro._results import FAILED, NON_FINITE, OK, normalise
@@ -91,9 +92,9 @@ class Computation:
             if self.arrived:
                 _check_hash(self.paper, self.config, unit)
             with precision(experiment.precision):
-                keys = _keys(root_seed(self.paper.key, unit.study), unit.seeds)
+                keys = sharding.shard(_keys(root_seed(self.paper.key, unit.study), unit.seeds))
                 view = masked(self.config, frozenset(experiment.hidden_fields(unit.study)))
-                output = study.measure(view, keys, **unit.point)
+                output = sharding.gather(study.measure(view, keys, **unit.point))
                 variables = normalise(output, None if unit.seeds is None else len(unit.seeds))
             provenance = _identity.provenance(_identity.study_code(self.paper, study))
         except Exception:

@@ -12,7 +12,10 @@ from dlmath.repro._expect import AtLeast, AtMost, Curve, Equal, Expectation, Slo
 SCALE_NAMES = ("smoke", "laptop", "paper")
 """Seconds on two cores; at most ten minutes on two cores; one accelerator."""
 
-RESERVED = ("scale", "seeds", "point", "engine", "workers", "scheduler", "results", "fresh", "refresh_stale")
+RESERVED = (
+    *("scale", "seeds", "point", "results", "fresh", "refresh_stale"),
+    *("engine", "workers", "scheduler", "coordinator", "num_processes", "process_id"),
+)
 """Options of the runner, which a config field may not be called."""
 
 BASES = ("paper", "formula", "independent")

@@ -4,14 +4,38 @@ Each unit is computed by all processes together, its seeds and data spread over 
 Process 0 alone plans, holds locks and writes the store; the others need nothing but the paper and the config.
 """
 
+import contextlib
 import pickle
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
 
+from dlmath.repro._compute import Computation
+from dlmath.repro._engine import Engine
+from dlmath.repro._paper import Paper
+
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+@contextlib.contextmanager
+def leading_hosts() -> Iterator[Engine]:
+    """The engine of process 0 of several: each unit is computed by all of them together, until the block ends."""
+    try:
+        yield lead
+    finally:
+        dismiss()
+
+
+def follow_hosts(paper: Paper, config: Any) -> int:
+    """What the other processes do: computes with process 0 until its block ends; returns the number of units.
+
+    Args:
+        paper: the same experiment as in process 0.
+        config: the same settings.
+    """
+    return follow(Computation(paper, config))
 
 
 def lead(units: Iterable[T], compute: Callable[[T], R]) -> Iterator[tuple[T, R]]:

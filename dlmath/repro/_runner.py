@@ -1,5 +1,6 @@
 """Runs an experiment: units from the store or computed, results assembled, claims judged, a record written."""
 
+import contextlib
 import os
 import time
 import traceback
@@ -104,30 +105,26 @@ def run(
         config = experiment.scales[check.one_of("scale", scale, tuple(experiment.scales))]
     validate(experiment, config)
     start = time.perf_counter()
-    platform = getattr(engine, "platform", _local_platform)()
-    layout = plan(paper, config, platform=platform, seeds=seeds, point=point)
-    whole = layout == plan(paper, config, platform=platform)
-    scale = next((name for name, known in experiment.scales.items() if whole and known == config), "custom")
     store = UnitStore(Path(results), paper.key)
     accept = _acceptance(paper, store, fresh=fresh, refresh_stale=refresh_stale)
-    found = _Found({name: Assembler(layout.axes[name], layout.seeds[name]) for name in experiment.studies})
-    todo: list[Unit] = []
-    for unit in layout.units:
-        outcome = accept(unit)
-        if outcome is None:
-            todo.append(unit)
-        else:
-            found.reuse(unit, outcome)
-            found.count("stale", not outcome.error and outcome.provenance != _provenance(paper, unit))
-    report = progress or (lambda done, total, text: None)
-    if todo:
-        report(0, len(todo), todo[0].study)
-    compute = Computation(paper, config)
-    shared = compute_shared(todo, compute, engine=engine, store=store, accept=accept, stop=stop)
-    for done, (unit, outcome, here) in enumerate(shared, start=1):
-        (found.compute if here else found.reuse)(unit, outcome)
-        report(done, len(todo), unit.study)
+    with contextlib.ExitStack() as stack:
+        if isinstance(engine, contextlib.AbstractContextManager):
+            stack.enter_context(engine)  # one cluster for all that follows
+        platform = getattr(engine, "platform", _local_platform)()
+        layout = plan(paper, config, platform=platform, seeds=seeds, point=point)
+        found = _Found({name: Assembler(layout.axes[name], layout.seeds[name]) for name in experiment.studies})
+        todo = [unit for unit in layout.units if not found.stored(paper, unit, accept(unit))]
+        report = progress or (lambda done, total, text: None)
+        if todo:
+            report(0, len(todo), todo[0].study)
+        compute = Computation(paper, config)
+        shared = compute_shared(todo, compute, engine=engine, store=store, accept=accept, stop=stop)
+        for done, (unit, outcome, here) in enumerate(shared, start=1):
+            (found.compute if here else found.reuse)(unit, outcome)
+            report(done, len(todo), unit.study)
     store.sweep()
+    whole = layout == plan(paper, config, platform=platform)
+    scale = next((name for name, known in experiment.scales.items() if whole and known == config), "custom")
     interrupted = found.units < len(layout.units)
     with precision(experiment.precision):
         datasets = Results({name: assembler.dataset() for name, assembler in found.assemblers.items()})
@@ -195,15 +192,19 @@ class _Found:
         """Number of units that were placed or failed."""
         return self.counts["computed"] + self.counts["reused"] + self.counts["failed"]
 
-    def count(self, kind: str, number: int) -> None:
-        self.counts[kind] += number
+    def stored(self, paper: Paper, unit: Unit, outcome: Outcome | None) -> bool:
+        """Reuses what the store had for a unit; False if it had nothing."""
+        if outcome is not None:
+            self.reuse(unit, outcome)
+            self.counts["stale"] += not outcome.error and outcome.provenance != _provenance(paper, unit)
+        return outcome is not None
 
     def compute(self, unit: Unit, outcome: Outcome) -> None:
-        self.count("failed" if outcome.error else "computed", 1)
+        self.counts["failed" if outcome.error else "computed"] += 1
         self._place(unit, outcome)
 
     def reuse(self, unit: Unit, outcome: Outcome) -> None:
-        self.count("failed" if outcome.error else "reused", 1)
+        self.counts["failed" if outcome.error else "reused"] += 1
         self.reused_seconds += outcome.seconds
         self._place(unit, outcome)
 
