@@ -8,7 +8,8 @@ from typing import Any
 import tyro
 
 from dlmath import files, workspace
-from dlmath.cli._tables import BASES, duration, memory
+from dlmath._wording import duration, memory
+from dlmath.cli._tables import BASES
 
 BEGIN, END = "<!-- claims:begin -->", "<!-- claims:end -->"
 SCALES = ("smoke", "laptop", "paper")

@@ -8,7 +8,8 @@ import tyro
 from rich.table import Table
 
 from dlmath import workspace
-from dlmath.cli._tables import console, duration
+from dlmath._wording import duration
+from dlmath.cli._tables import console
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
@@ -15,7 +16,7 @@ class Options:
     In a folder without a workspace (a parent with experiments/) a new one is made. Nothing is overwritten.
     """
 
-    key: tyro.conf.Positional[str]
+    key: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="KEY")]
     """First author, year and a word of the title, in lower case, such as hastie2022surprises."""
     arxiv: str = ""
     """Number of the paper on arXiv, such as 1903.08560."""
@@ -46,17 +47,16 @@ def main(arguments: list[str]) -> int:
         out.print(f"  {note}; left as it is", markup=False)
     if not follows_convention(key):
         out.print(f"  keys are usually author, year and a word of the title (hastie2022surprises), this one is {key}")
-    out.print(
-        f"""
-Next:
-  dlmath run {key}                  works at once; then fill in experiments/{key}.py
-  dlmath review check {key}         what is still to be written, and every number without a result
-  dlmath review build {key}         HTML, PDF and slides in paper_reviews/{key}/build/
-  dlmath index                      records the latest runs for dlmath list and for reviews
-{"Under git, ignore results/ (they are measured again)." if fresh else ""}""".rstrip(),
-        markup=False,
-        soft_wrap=True,
-    )
+    steps = {
+        f"dlmath run {key}": f"works at once; then fill in experiments/{key}.py and run it again",
+        f"dlmath review check {key}": "what is still to be written, and every number without a result",
+        f"dlmath review build {key}": f"HTML, PDF and slides in paper_reviews/{key}/build/",
+        "dlmath index": "records the latest runs for dlmath list, and for reviews where results are absent",
+    }
+    width = max(map(len, steps))
+    lines = ["", "Next:", *(f"  {command:{width}}  {what}" for command, what in steps.items())]
+    lines += ["Under git, ignore results/: they can be measured again."] if fresh else []
+    out.print("\n".join(lines), markup=False, soft_wrap=True)
     return 0
 
 

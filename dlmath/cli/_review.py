@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -18,7 +18,7 @@ KEY is a folder of paper_reviews/, --all means every one; dlmath review check --
 
 @dataclass(frozen=True)
 class _Common:
-    keys: tyro.conf.Positional[tuple[str, ...]] = ()
+    keys: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="KEY...")] = ()
     """Papers, by key."""
     all: bool = False
     """Every paper of paper_reviews/."""

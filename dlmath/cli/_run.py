@@ -18,7 +18,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from dlmath import check, workspace
-from dlmath.cli._tables import claims_table, console, duration, notes
+from dlmath._wording import duration
+from dlmath.cli._tables import claims_table, console, notes
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C or SIGTERM."""

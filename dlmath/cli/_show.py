@@ -6,7 +6,8 @@ import tyro
 from rich.markup import escape
 
 from dlmath import workspace
-from dlmath.cli._tables import claims_table, console, duration, memory, notes
+from dlmath._wording import duration, memory
+from dlmath.cli._tables import claims_table, console, notes
 
 
 @dataclass(frozen=True)

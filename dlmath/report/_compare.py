@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dlmath import check, repro
+from dlmath import _wording, check, repro
 from dlmath.report import _words
 from dlmath.report._regions import is_curve
 
@@ -195,7 +195,7 @@ def _moved(first: repro.Judgement, second: repro.Judgement, moved_axes: list[str
     gap = np.maximum(low[1] - high[0], low[0] - high[1])
     disjoint = gap > SLACK * np.abs([*low, *high]).max(axis=0)
     if curve:
-        detail = f"{int(disjoint.sum())} of {_words.count(disjoint.size, 'point')} moved"
+        detail = f"{int(disjoint.sum())} of {_wording.count(disjoint.size, 'point')} moved"
     else:
         exact = bool((low == high).all())
         detail = {
@@ -267,7 +267,7 @@ def _sentence(shifts: list[Shift]) -> str:
     broke = [shift.name for shift in shifts if shift.broke]
     unknown = sum(shift.moved == UNKNOWN for shift in shifts)
     number = str(len(moved)) if moved else "None"
-    text = f"{number} of {_words.count(len(shifts), 'claim')} moved beyond their intervals"
+    text = f"{number} of {_wording.count(len(shifts), 'claim')} moved beyond their intervals"
     if moved:
         text += f": {', '.join(moved)}"
     if broke:

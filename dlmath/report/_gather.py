@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dlmath import files, repro, workspace
+from dlmath import _wording, files, repro, workspace
 from dlmath.report import _words
 from dlmath.report._intervals import curve_plot, interval_plot
 from dlmath.report._regions import Region, is_curve, regions
@@ -125,8 +125,8 @@ def _stored(run: repro.StoredRun, paper: repro.Paper | None, results: Path, root
     parts = [f"{units[name]} {name}" for name in ("computed", "reused", "failed") if units.get(name)]
     facts = [
         _time(record),
-        f"{_words.count(units['total'], 'unit')} ({', '.join(parts)})",
-        f"{_words.memory(record['peak_memory'])} of memory",
+        f"{_wording.count(units['total'], 'unit')} ({', '.join(parts)})",
+        f"{_wording.memory(record['peak_memory'])} of memory",
         f"finished {_date(record['finished'])}",
         f"run {run.folder.name}",
     ]
@@ -140,7 +140,7 @@ def _stored(run: repro.StoredRun, paper: repro.Paper | None, results: Path, root
             else "Up to date with the experiment's file, dlmath and the packages installed here."
         )
     if units.get("stale"):
-        freshness += f" {_words.count(units['stale'], 'reused unit')} had been computed with other versions."
+        freshness += f" {_wording.count(units['stale'], 'reused unit')} had been computed with other versions."
     details = {"Platform": record.get("platform"), "Engine": record.get("engine"), "Precision": record.get("precision")}
     return Section(
         scale=run.scale,
@@ -165,9 +165,9 @@ def _recorded(key: str, scale: str, run: Mapping[str, Any], root: Path) -> Secti
     """A section from the index: the claims and what they cost, without intervals, settings and figures."""
     rows = [_row(claim, str, "") for claim in run["claims"]]
     facts = [
-        _words.duration(run["seconds"]),
-        _words.count(run["units"], "unit"),
-        f"{_words.memory(run['peak_memory'])} of memory",
+        _wording.duration(run["seconds"]),
+        _wording.count(run["units"], "unit"),
+        f"{_wording.memory(run['peak_memory'])} of memory",
         f"finished {_date(run['finished'])}",
     ]
     return Section(
@@ -217,8 +217,8 @@ def _plot(claim: repro.Judgement, region: Region | None) -> str:
 
 def _time(record: Mapping[str, Any]) -> str:
     seconds, cost = record["seconds"], record.get("cost_seconds", record["seconds"])
-    whole = _words.duration(cost)
-    return whole if cost - seconds < 0.1 else f"{whole}, of them {_words.duration(seconds)} in this run"
+    whole = _wording.duration(cost)
+    return whole if cost - seconds < 0.1 else f"{whole}, of them {_wording.duration(seconds)} in this run"
 
 
 def _date(finished: str) -> str:

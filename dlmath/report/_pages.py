@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from dlmath import _wording
 from dlmath.report import _words
 from dlmath.report._compare import Comparison, spread
 
@@ -66,7 +67,7 @@ def tally(pages: Sequence[Any], scales: Sequence[str]) -> str:
             held, testable = sum(s.held for s in sections), sum(s.testable for s in sections)
             parts.append(f"{held} of {testable} testable claims reproduced at {_words.SCALES.get(scale, scale)}")
     found = "; ".join(parts) or "nothing has been run yet"
-    return f"{_words.count(len(pages), 'paper')}: {found}."
+    return f"{_wording.count(len(pages), 'paper')}: {found}."
 
 
 @functools.cache
@@ -87,7 +88,7 @@ def _templates() -> "jinja2.Environment":
     made.filters.update(
         data_uri=data_uri,
         drawing=markupsafe.Markup,  # our own SVG, made of numbers
-        duration=_words.duration,
+        duration=_wording.duration,
         fragment=lambda text: quote(text, safe=""),
         natural_width=natural_width,
         unbroken=unbroken,
@@ -100,5 +101,5 @@ def _templates() -> "jinja2.Environment":
         "anchor": anchor,
         "scale_words": _words.SCALES,
     }
-    made.globals.update(constants, count=_words.count, today=lambda: time.strftime("%Y-%m-%d", time.gmtime()))
+    made.globals.update(constants, count=_wording.count, today=lambda: time.strftime("%Y-%m-%d", time.gmtime()))
     return made
