@@ -1,6 +1,7 @@
 """BibTeX as far as a check needs it: entries with their lines, and what is wrong with them."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,12 +57,17 @@ def read(path: Path) -> tuple[dict[str, Entry], list[Problem]]:
         report_year = entry.fields.get("year", "")
         if report_year and UNFINISHED not in report_year and not re.fullmatch(r"\d{4}\w?", report_year):
             report(line, f"year of {entry.key!r} must be four digits, got {report_year!r}", "mend the year")
-        for name, value in entry.fields.items():
-            if UNFINISHED in value:
-                problems.append(
-                    Problem(path, line, "unfinished", f"{name} of {entry.key!r} is still to be filled in", "write it")
-                )
     return entries, problems
+
+
+def unfinished(path: Path, entries: Iterable[Entry]) -> list[Problem]:
+    """Fields of entries that a scaffold left to be written."""
+    return [
+        Problem(path, entry.line, "unfinished", f"{name} of {entry.key!r} is still to be filled in", "write it")
+        for entry in entries
+        for name, value in entry.fields.items()
+        if UNFINISHED in value
+    ]
 
 
 def _entry(text: str, kind: str, line: int, at: int) -> Entry:

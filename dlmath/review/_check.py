@@ -49,6 +49,7 @@ def check(
     evidence = _evidence.gather(root, key, results)
     problems: list[Problem] = []
     scales: set[str] = set()
+    cited: set[str] = set()
     for name, path in zip(documents, paths, strict=True):
         if not path.is_file():
             problems.append(Problem(path, 1, "file", f"there is no {path.name}", f"dlmath new {key} writes a scaffold"))
@@ -61,13 +62,18 @@ def check(
             problems.append(Problem(path, 1, "file", f"is not UTF-8: {error}", "save it as UTF-8"))
         else:
             problems += _of_document(root, key, document, convert)
+            cited |= set(_rules.cited(document))
             scales |= {use.source.scale for use in document.uses}
     faults = _evidence.relevant_faults(evidence, scales)
     problems = [*(Problem(fault.path, 1, "result", fault.message, fault.remedy) for fault in faults), *problems]
     experiment = workspace.experiments_folder(Path(root)) / f"{key}.py"
     if experiment.is_file():
         problems += _document.unfinished(experiment, experiment.read_text(encoding="utf-8"))
-    return [*problems, *_bibliography.read(folder(root) / BIBLIOGRAPHY)[1]]
+    bibliography = folder(root) / BIBLIOGRAPHY
+    entries, faults = _bibliography.read(bibliography)
+    # Others may be at work on entries of their own.
+    ours = [entry for entry in entries.values() if entry.key == key or entry.key in cited]
+    return [*problems, *faults, *_bibliography.unfinished(bibliography, ours)]
 
 
 def _of_document(root: str | os.PathLike[str], key: str, document: Document, convert: bool) -> list[Problem]:

@@ -104,17 +104,22 @@ def raw(document: Document) -> list[Problem]:
 
 def citations(document: Document, key: str, entries: Mapping[str, Entry]) -> list[Problem]:
     """Every citation has an entry in the bibliography, and the paper itself is cited."""
-    cited = [c["citationId"] for e in _pandoc.walk(document.tree["blocks"]) if e["t"] == "Cite" for c in e["c"][0]]
     problems = []
-    for name in dict.fromkeys(cited):
+    for name in cited(document):
         if name not in entries:
             line = _document.line_of(document, f"@{name}")
             meant = check.did_you_mean(name, list(entries))
             message = f"unknown citation key {name!r}{meant}"
             problems.append(Problem(document.path, line, "citation", message, "add it to paper_reviews/refs.bib"))
-    if key not in cited:
+    if key not in cited(document):
         problems.append(Problem(document.path, 1, "citation", "the paper itself is not cited", f"cite it: [@{key}]"))
     return problems
+
+
+def cited(document: Document) -> list[str]:
+    """Keys of the citations of a document."""
+    found = (c["citationId"] for e in _pandoc.walk(document.tree["blocks"]) if e["t"] == "Cite" for c in e["c"][0])
+    return list(dict.fromkeys(found))
 
 
 def num_words(blocks: Any) -> int:

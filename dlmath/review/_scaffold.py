@@ -24,7 +24,7 @@ class Scaffold(NamedTuple):
     Attributes:
         root: the workspace.
         written: new files.
-        kept: files that were there and are as they were, such as the entry in `refs.bib`.
+        kept: what was there and is as it was, a sentence each.
     """
 
     root: Path
@@ -44,7 +44,7 @@ def scaffold(
     """Writes the experiment, proposal, review and slides of a paper, and its entry in `refs.bib`.
 
     The experiment runs as it is and measures a small true claim; in the documents a comment says what belongs in
-    each section. Nothing that exists is overwritten. `experiments/` and `paper_reviews/` are created where absent.
+    each section. A file that exists is left as it is. `experiments/` and `paper_reviews/` are created where absent.
 
     Args:
         root: the workspace, or the folder that becomes one.
@@ -55,7 +55,7 @@ def scaffold(
         arxiv: its number on arXiv, such as 1903.08560.
 
     Raises:
-        ValueError: for a malformed key, year or number, or if a file of the paper exists.
+        ValueError: for a malformed key, year or number, or if all files of the paper exist.
     """
     root = Path(root)
     key, arxiv, year = _checked_key(key), _checked_arxiv(arxiv), _checked_year(year, key, arxiv)
@@ -65,9 +65,10 @@ def scaffold(
         root / "experiments" / f"{key}.py": "experiment.py.txt",
         **{folder(root) / key / f"{name}.md": f"{name}.md" for name in DOCUMENTS},
     }
-    present = [str(path.relative_to(root)) for path in paths if path.exists()]
-    if present:
-        raise ValueError(f"{key} exists already: {', '.join(present)}; nothing is overwritten, choose another key")
+    present = [path for path in paths if path.exists()]
+    if len(present) == len(paths):
+        listed = ", ".join(str(path.relative_to(root)) for path in present)
+        raise ValueError(f"{key} exists already: {listed}; nothing is overwritten, choose another key")
     words = {
         "key": key,
         "title": title or f"{UNFINISHED} the title",
@@ -75,16 +76,20 @@ def scaffold(
         "quoted": _quoted(title or f"{UNFINISHED} the title"),
         "date": datetime.date.today().isoformat(),
     }
-    for path, name in paths.items():
+    kept = [f"{path.relative_to(root)} is there already" for path in present]
+    written = [path for path in paths if path not in present]
+    for path in written:
+        name = paths[path]
         text = (_TEMPLATES / name).read_text(encoding="utf-8")
         files.write_text(path, re.sub(r"<<(\w+)>>", lambda match: words[match[1]], text))
     bibliography = folder(root) / BIBLIOGRAPHY
     entries, _ = _bibliography.read(bibliography)
     if key in entries:
-        return Scaffold(root, tuple(paths), (f"{bibliography.relative_to(root)} has an entry {key} already",))
+        kept.append(f"{bibliography.relative_to(root)} has an entry {key} already")
+        return Scaffold(root, tuple(written), tuple(kept))
     before = bibliography.read_text(encoding="utf-8").rstrip() + "\n\n" if bibliography.is_file() else ""
     files.write_text(bibliography, before.lstrip() + _entry(key, title, authors, year, arxiv))
-    return Scaffold(root, (*paths, bibliography), ())
+    return Scaffold(root, (*written, bibliography), tuple(kept))
 
 
 def _entry(key: str, title: str, authors: Sequence[str], year: int, arxiv: str) -> str:

@@ -63,6 +63,7 @@ BROKEN = {
 # Where a fault is told if not on the last line of what was put in; "" for the first line of the file.
 TOLD_AT = {
     "missing section": "## 6. Relation",
+    "section of the proposal": "## Model",
     "unknown section": "## Acknowledgements",
     "section twice": "## 7. Strengths",
     "heading of level 1": "# Part two",
