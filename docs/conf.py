@@ -1,6 +1,6 @@
 """Sphinx configuration: `sphinx-build -W --keep-going -b html docs docs/_build/html`.
 
-Nothing is fetched, and nothing is written outside docs/_build (and JAX's compilation cache, where one is named).
+Nothing is fetched, and nothing is written outside docs/_build, or the folder that JAX_COMPILATION_CACHE_DIR names.
 """
 
 import os
@@ -11,6 +11,9 @@ from typing import Any
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS))
 os.environ.setdefault("MPLBACKEND", "agg")
+# Absolute, for notebooks are executed in their own folder.
+_cache = DOCS.parent / (os.environ.get("JAX_COMPILATION_CACHE_DIR") or "docs/_build/jax")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_cache)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 from _sphinx import api, example, gallery  # noqa: E402

@@ -144,8 +144,9 @@ def test_commands_on_a_page_exist(page):
 @each_page
 def test_names_of_dlmath_on_a_page_exist(page):
     for name in re.findall(r"`dm\.([a-z_]+(?:\.\w+)*)", _text(page)):
-        value = dm
-        for part in name.split("."):
+        package, *parts = name.split(".")
+        value = importlib.import_module(f"dlmath.{package}")
+        for part in parts:
             value = getattr(value, part)
 
 
