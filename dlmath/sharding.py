@@ -1,6 +1,9 @@
 """Seeds and data over all devices, of this machine or of several: on one device every function here is the identity.
 
 Computation follows data: what `vmap` or `jit` compute from a sharded array runs on all devices that hold a part.
+
+A CPU is one device. Where it is divided for a test (`XLA_FLAGS=--xla_force_host_platform_device_count=4`), set
+`NPROC=16` as well: the parts share one pool of threads, and on two cores programs were seen to wait for ever.
 """
 
 import math
