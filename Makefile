@@ -1,5 +1,6 @@
 # make reproduce   measure the claims of every paper and print them beside the paper's values
 # make test        lint, types, layers, doctests, tests, notebooks, every experiment at smoke scale
+# make docs        the documentation, in docs/_build/html; warnings are errors
 # make install     only set up .venv
 PYTHON ?= python3
 SCALE ?= smoke
@@ -8,10 +9,10 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce test lint lock index bench clean
+.PHONY: help install reproduce test docs lint lock index bench clean
 
 help:
-	@sed -n 's/^# //p' Makefile | head -3
+	@sed -n 's/^# //p' Makefile | head -4
 
 # The stamp depends on what is installed, so that a second run installs nothing.
 $(VENV)/installed: requirements.lock pyproject.toml
@@ -34,6 +35,9 @@ lint: install
 test: lint
 	$(BIN)/pytest
 
+docs: install
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
 bench: install
 	$(BIN)/python -m benchmarks
 
@@ -47,4 +51,4 @@ lock:
 	  --group dev --extra cluster --extra review --extra docs pyproject.toml --output-file requirements.lock
 
 clean:
-	rm -rf $(VENV) results .cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) results .cache docs/_build .pytest_cache .ruff_cache .import_linter_cache
