@@ -252,7 +252,8 @@ def _with_images(
         images[name] = file
         return {"t": "Image", "c": [attributes, alternative, [name, title]]}
 
-    return _pandoc.rewritten(tree, change), problems
+    own = any(e["t"] == "Image" and e["c"][2][0] not in images for e in _pandoc.walk(tree))
+    return (_pandoc.rewritten(tree, change) if own else tree), problems
 
 
 def _sections(text: str, typed: list[Any], filled: list[Any]) -> tuple[Section, ...]:

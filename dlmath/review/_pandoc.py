@@ -62,14 +62,15 @@ def typst_pdf(folder: Path, name: str, timestamp: int) -> bytes:
 
 def walk(node: Any) -> Iterator[dict[str, Any]]:
     """Every element below a node of the syntax tree, in order."""
-    if isinstance(node, list):
-        for child in node:
-            yield from walk(child)
-    elif isinstance(node, dict):
-        if "t" in node:
-            yield node
-        for child in node.values():
-            yield from walk(child)
+    waiting = [node]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, list):
+            waiting += reversed(node)
+        elif isinstance(node, dict):
+            if "t" in node:
+                yield node
+            waiting += reversed(node.values())
 
 
 def rewritten(node: Any, change: Callable[[dict[str, Any]], Any]) -> Any:
@@ -81,15 +82,13 @@ def rewritten(node: Any, change: Callable[[dict[str, Any]], Any]) -> Any:
         made = []
         for child in node:
             new = change(child) if isinstance(child, dict) and "t" in child else child
-            if new is child:
-                made.append(rewritten(child, change))
-            elif isinstance(new, list):
-                made += new
+            if new is not child:
+                made += new if isinstance(new, list) else [new]
             else:
-                made.append(new)
+                made.append(rewritten(child, change) if isinstance(child, list | dict) else child)
         return made
     if isinstance(node, dict):
-        return {name: rewritten(child, change) for name, child in node.items()}
+        return {n: rewritten(c, change) if isinstance(c, list | dict) else c for n, c in node.items()}
     return node
 
 

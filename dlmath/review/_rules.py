@@ -214,10 +214,9 @@ def _notes(section: Section) -> list[dict[str, Any]]:
 
 
 def _says_something(section: Section) -> bool:
-    outside = _pandoc.rewritten(section.blocks, lambda e: [] if e["t"] == "Div" and "notes" in e["c"][0][1] else e)
-    return any(
-        element["t"] in ("Str", "Math", "Code", "CodeBlock", "Image", "Table") for element in _pandoc.walk(outside)
-    )
+    kinds = ("Str", "Math", "Code", "CodeBlock", "Image", "Table")
+    spoken_aside = sum(e["t"] in kinds for notes in _notes(section) for e in _pandoc.walk(notes))
+    return sum(e["t"] in kinds for e in _pandoc.walk(section.blocks)) > spoken_aside
 
 
 def _unfinished_in(document: Document, section: Section) -> list[Problem]:
