@@ -106,7 +106,8 @@ def test_links_lead_to_pages_and_headings_that_exist(page):
     for target in re.findall(r"\{doc\}`[^<`]*<([^>]+)>`", _text(page)):
         assert any((page.parent / f"{target}{suffix}").is_file() for suffix in (".md", ".ipynb")), target
     for target in re.findall(r"^```\{(?:literal)?include\} (\S+)", _text(page), re.MULTILINE):
-        assert (page.parent / target).is_file(), target
+        # What the build writes from the skeleton is checked below.
+        assert (page.parent / target).is_file() or target == f"_build/example/experiments/{example.KEY}.py", target
 
 
 def test_every_page_is_in_a_table_of_contents():
