@@ -283,8 +283,8 @@ def measure_random(config, keys):
         start = random_start(config, start_key)
         return descend(config, fit_key, task, start, config.random_learning_rate, config.random_time)
 
-    times, matrices, _ = jax.vmap(one)(keys)
-    times, s, a = np.asarray(times[0]), np.array(config.singular_values), diagonal(matrices)
+    times, matrices, _ = dm.sharding.gather(jax.vmap(one)(keys))
+    times, s, a = times[0], np.array(config.singular_values), diagonal(matrices)
     along_time = np.moveaxis(a, 1, 0)
     low, half, high = (crossing(times, along_time, np.broadcast_to(f * s, a[:, 0].shape)) for f in (0.1, 0.5, 0.9))
     return {

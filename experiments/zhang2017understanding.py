@@ -160,14 +160,14 @@ def measure_memorization(config, keys, *, corruption):
         )
 
     trajectory = jax.vmap(one)(init_keys, fit_keys, labels)
-    curve = trajectory.probes["accuracy"]
+    steps, curve = dm.sharding.gather((trajectory.step, trajectory.probes["accuracy"]))
     return {
-        "step": ("step", np.asarray(trajectory.step[0])),
+        "step": ("step", steps[0]),
         "accuracy": (("seed", "step"), curve),
         "loss": (("seed", "step"), trajectory.loss),
         "train_accuracy": accuracy(model, trajectory.params, x, labels),
         "test_error": 1 - accuracy(model, trajectory.params, x_test, y_test),
-        "time_to_fit": time_to_fit(np.asarray(trajectory.step[0]), np.asarray(curve)),
+        "time_to_fit": time_to_fit(steps[0], curve),
     }
 
 

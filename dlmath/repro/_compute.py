@@ -1,6 +1,7 @@
 """Computing one unit: keys, precision, and results as NumPy arrays."""
 
 import contextlib
+import dataclasses
 import functools
 import pickle
 import sys
@@ -103,13 +104,14 @@ class Computation:
         return Outcome(variables, status, time.perf_counter() - start, "", provenance)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _arrive, (str(self.paper.path), self.paper.text, pickle.dumps(self.config))
+        settings = {f.name: getattr(self.config, f.name) for f in dataclasses.fields(self.config) if f.init}
+        return _arrive, (str(self.paper.path), self.paper.text, pickle.dumps(settings))
 
 
 @functools.lru_cache(maxsize=8)
-def _arrive(path: str, text: str, config: bytes) -> Computation:
+def _arrive(path: str, text: str, settings: bytes) -> Computation:
     paper = load_text(path, text)
-    return Computation(paper, pickle.loads(config), arrived=True)
+    return Computation(paper, paper.experiment.config(**pickle.loads(settings)), arrived=True)
 
 
 def _check_hash(paper: Paper, config: Any, unit: Unit) -> None:

@@ -1,7 +1,7 @@
 """Sharing units between processes: each is computed by whoever claims it first, and read by the others."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import NamedTuple
 
 from dlmath.repro._compute import Outcome
@@ -66,13 +66,16 @@ def compute_shared(
                     held.pop(unit.id)()
                     elsewhere.append(Finished(unit, outcome, here=False))
 
+        outcomes = engine(claimed(), compute)
         try:
-            for unit, outcome in engine(claimed(), compute):
+            for unit, outcome in outcomes:
                 store.write(unit, outcome)
                 held.pop(unit.id)()
                 yield Finished(unit, outcome, here=True)
                 yield from _drained(elsewhere)
         finally:
+            if isinstance(outcomes, Generator):
+                outcomes.close()
             for release in held.values():
                 release()
         yield from _drained(elsewhere)

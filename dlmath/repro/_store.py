@@ -74,7 +74,7 @@ class UnitStore:
             "seconds": outcome.seconds,
             "provenance": outcome.provenance,
         }
-        files.write_arrays(self.path(unit), {**arrays, "status": outcome.status}, meta)
+        files.write_arrays(self.path(unit), {**arrays, "status": outcome.status}, meta, sync_folder=False)
         failure.unlink(missing_ok=True)
 
     def failure_since(self, unit: Unit, since: int) -> Outcome | None:

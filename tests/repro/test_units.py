@@ -249,3 +249,19 @@ def test_a_run_of_stale_units_says_so_and_what_runs_the_same_code_is_no_other_ex
     stored = repro.read_run(run().folder)
     assert stored.changes_since(repro.load(toy)) == ["3 units were reused from other versions"]
     assert stored.changes_since(repro.load(toy), provenance=False) == []
+
+
+def test_what_travels_to_a_worker_checks_the_hash_of_its_unit(toy):
+    import pickle
+
+    from dlmath.repro._compute import Computation
+
+    paper = repro.load(toy)
+    config = paper.experiment.scales["smoke"]
+    repro.load(toy)  # the same file executed again: its classes are other classes of the same names
+    arrived = pickle.loads(pickle.dumps(Computation(paper, config)))
+    unit = repro.plan(paper, config, platform="cpu").units[0]
+    outcome = arrived(unit)
+    assert not outcome.error
+    np.testing.assert_array_equal(outcome.variables["mean"][1], Computation(paper, config)(unit).variables["mean"][1])
+    assert "this worker" in arrived(unit._replace(id="0" * 24)).error
