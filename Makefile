@@ -36,7 +36,8 @@ test: lint
 	$(BIN)/pytest
 
 docs: install
-	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+	JAX_COMPILATION_CACHE_DIR="$(CURDIR)/.cache/jax" $(BIN)/python -m sphinx -W --keep-going --quiet -b html docs docs/_build/html
+	@echo docs/_build/html/index.html
 
 bench: install
 	$(BIN)/python -m benchmarks

@@ -12,6 +12,7 @@
 Commands import what they need when they run: listing loads neither JAX nor xarray.
 """
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -39,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError) as error:
         print(f"dlmath: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         print("dlmath: interrupted; finished units are kept, run the same command to go on", file=sys.stderr)
         return 130

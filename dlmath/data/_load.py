@@ -27,6 +27,7 @@ _CLASSIFICATION: dict[str, Callable[..., Dataset]] = {
 }
 _OTHERS: dict[str, Callable[..., Dataset]] = {"uci": uci, "tiny_shakespeare": tiny_shakespeare}
 NAMES = (*_CLASSIFICATION, *_OTHERS)
+"""Names of the data sets that `load` knows."""
 
 
 def load(name: str, /, **options: Any) -> Dataset:

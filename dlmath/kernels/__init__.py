@@ -20,6 +20,7 @@ from dlmath.kernels._stationary import gaussian, laplace
 from dlmath.linalg import gram
 
 RESULTS_VERSION = 1
+"""Raised when the numbers this subpackage returns change: stored results are then computed again."""
 
 __all__ = [
     "Activation",

@@ -9,6 +9,7 @@ from dlmath.linalg._kernel_ridge import KernelRidge, interpolate, kernel_ridge, 
 from dlmath.linalg._least_squares import min_norm, ridge
 
 RESULTS_VERSION = 1
+"""Raised when the numbers this subpackage returns change: stored results are then computed again."""
 
 __all__ = [
     "KernelRidge",

@@ -142,6 +142,7 @@ ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "sin": sin,
     "identity": identity,
 }
+"""Activation functions by name."""
 
 
 def get(activation: str | Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -151,6 +151,7 @@ INITIALIZERS: dict[str, tuple[Initializer, Initializer | None]] = {
     "orthogonal": (orthogonal, None),
     "torch": (torch_weight, torch_bias),
 }
+"""Weight initializers by name, each with that of the biases (None: zero)."""
 
 
 def get(initializer: Any) -> tuple[Initializer, Initializer | None]:

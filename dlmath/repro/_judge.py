@@ -12,7 +12,9 @@ from dlmath.repro._experiment import Claim
 from dlmath.repro._results import Results
 
 REPRODUCED = "reproduced"
+"""Verdict of a claim whose interval lies inside the expectation."""
 NOT_REPRODUCED = "not reproduced"
+"""Verdict of a claim whose interval lies outside the expectation."""
 INCONCLUSIVE = "inconclusive"
 NOT_TESTABLE = "not testable at this scale"
 INCOMPLETE = "incomplete"

@@ -21,16 +21,6 @@ from _sphinx import docstrings
 
 PAGES = Path(__file__).parents[1] / "api"
 
-# Constants that say nothing of themselves where they are assigned.
-CONSTANTS = {
-    "RESULTS_VERSION": "Raised when the numbers this subpackage returns change: stored results are then computed again.",
-    "ACTIVATIONS": "Activation functions by name.",
-    "INITIALIZERS": "Weight initializers by name.",
-    "NAMES": "Names that `load` knows.",
-    "REPRODUCED": "Verdict of a claim whose interval lies inside the expectation.",
-    "NOT_REPRODUCED": "Verdict of a claim whose interval lies outside the expectation.",
-}
-
 
 class Symbol(NamedTuple):
     """A public name: where it is found, what it is called on the page, the object, and its docstring."""
@@ -120,7 +110,7 @@ def docstring(module: types.ModuleType, name: str) -> str:
         generated = inspect.isclass(value) and text.startswith(f"{value.__name__}(")
         if text and not generated:
             return text
-    return _constants(module.__name__).get(name, "") or CONSTANTS.get(name, "")
+    return _constants(module.__name__).get(name, "")
 
 
 def _is_alias(module: types.ModuleType, name: str) -> bool:
