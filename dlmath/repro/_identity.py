@@ -76,6 +76,14 @@ def claims_digest(paper: Any) -> str:
         return digest(paper.text)
 
 
+def figures_code(text: str, paper: Any) -> str:
+    """The code that draws the figures in a version of the paper's file, all of it if there is no such function."""
+    try:
+        return code_slice(text, "figures", paper.experiment.config.__name__)
+    except (ValueError, SyntaxError):
+        return text
+
+
 @functools.lru_cache(maxsize=64)
 def code_slice(text: str, function: str, config: str) -> str:
     """The part of a file's code that the top-level `function` can reach, as normalised source.

@@ -63,6 +63,15 @@ class StoredRun(NamedTuple):
         """What has changed since the run, such as "jax 0.10.1, now 0.10.2": empty if the run is up to date."""
         return changes_since(self.record, paper, provenance=provenance)
 
+    def changes_below(self, paper: Paper) -> list[str]:
+        """The part of `changes_since` that is not the experiment's own: dlmath and the packages underneath."""
+        own = self.changes_since(paper, provenance=False)
+        return [text for text in self.changes_since(paper) if text not in own]
+
+    def figures_changed_since(self, paper: Paper) -> bool:
+        """Whether the code that draws the figures is another now. It changes no number."""
+        return _identity.figures_code(self.text, paper) != _identity.figures_code(paper.text, paper)
+
 
 def changes_since(record: Mapping[str, Any], paper: Paper, *, provenance: bool = True) -> list[str]:
     """What has changed since a run was recorded; empty if it is up to date.

@@ -244,8 +244,8 @@ def _colophon(document: Document, key: str) -> list[Any]:
             {"t": "Code", "c": [["", [], []], source.command]},
             *_pandoc.inlines("."),
         ]
-        if source.changes:
-            line += [{"t": "Space"}, {"t": "Strong", "c": _pandoc.inlines(f"Stale: {', '.join(source.changes)}.")}]
+        if stale := (*source.changes, *source.below):
+            line += [{"t": "Space"}, {"t": "Strong", "c": _pandoc.inlines(f"Stale: {', '.join(stale)}.")}]
         blocks.append({"t": "Para", "c": line})
     return blocks
 

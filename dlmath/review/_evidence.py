@@ -1,11 +1,13 @@
 """The results behind a review: stored runs, and for claims also runs recorded in the index of experiments."""
 
+import dataclasses
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dlmath import check, files, workspace
+from dlmath._wording import duration
 
 
 class Source(NamedTuple):
@@ -18,7 +20,8 @@ class Source(NamedTuple):
         config: the run's settings.
         command, finished, environment, seconds: how it was made, for a reader.
         stored: whether the run lies in the results folder.
-        changes: what has changed since (empty: up to date).
+        changes: what has changed in the experiment since: with any, the numbers are another experiment's.
+        below: what has changed underneath, in dlmath and the packages below, which readers are told.
         old_figures: whether the code that draws the figures has changed since.
     """
 
@@ -32,6 +35,7 @@ class Source(NamedTuple):
     seconds: str
     stored: bool
     changes: tuple[str, ...]
+    below: tuple[str, ...]
     old_figures: bool
 
 
@@ -107,18 +111,6 @@ def outdated(key: str, source: Source) -> tuple[str, str]:
     return f"the {where} {source.scale} run is stale: {', '.join(source.changes)}", refresh
 
 
-def duration(seconds: float) -> str:
-    """Seconds for a human.
-
-    >>> duration(7.31), duration(95.0), duration(7322.0)
-    ('7.3 s', '1 min 35 s', '2 h 2 min')
-    """
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
 def _stored(run: Any, paper: Any) -> Source:
     record = run.record
     return Source(
@@ -131,17 +123,17 @@ def _stored(run: Any, paper: Any) -> Source:
         environment=_machine(record["environment"]),
         seconds=duration(record["cost_seconds"]),
         stored=True,
-        changes=tuple(run.changes_since(paper)),
-        old_figures=_drawing(run.text, paper) != _drawing(paper.text, paper),
+        changes=tuple(run.changes_since(paper, provenance=False)),
+        below=tuple(run.changes_below(paper)),
+        old_figures=run.figures_changed_since(paper),
     )
 
 
 def _recorded(record: Mapping[str, Any], key: str, scale: str, paper: Any) -> Source:
     from dlmath import repro
-    from dlmath.repro._identity import canonical
 
     try:
-        changes = repro.changes_since(record, paper)
+        changes = repro.changes_since(record, paper, provenance=False)
     except (KeyError, TypeError):
         changes = ["the index does not say which code it was made with"]
     config = paper.experiment.scales.get(scale)
@@ -149,35 +141,19 @@ def _recorded(record: Mapping[str, Any], key: str, scale: str, paper: Any) -> So
         scale,
         {row["name"]: row for row in record["claims"]},
         {},
-        {} if config is None else canonical(config),
+        {} if config is None else dataclasses.asdict(config),
         command=f"dlmath run {key} --scale {scale}",
         finished=record["finished"][:10],
         environment=_machine(record["environment"]),
         seconds=duration(record["seconds"]),
         stored=False,
-        changes=tuple(_of_the_experiment(changes)),
+        changes=tuple(changes),
+        below=(),
         old_figures=False,
     )
 
 
-def _of_the_experiment(changes: Iterable[str]) -> list[str]:
-    """A recorded run names the versions it was made with: what it claims to measure is all that may make it stale."""
-    return [text for text in changes if ", now " not in text and not text.startswith("dlmath.")]
-
-
-def _drawing(text: str, paper: Any) -> str:
-    # The slice of a file that a function reaches is the runner's business; figures are no part of any hash there.
-    from dlmath.repro._identity import code_slice
-
-    try:
-        return code_slice(text, "figures", paper.experiment.config.__name__)
-    except (ValueError, SyntaxError):
-        return text
-
-
 def _settings(paper: Any) -> tuple[str, ...]:
-    import dataclasses
-
     return tuple(field.name for field in dataclasses.fields(paper.experiment.config))
 
 
