@@ -8,7 +8,7 @@ from typing import Any
 import tyro
 
 from dlmath import files, workspace
-from dlmath._wording import duration, memory
+from dlmath._wording import count, duration, memory
 from dlmath.cli._tables import BASES
 
 BEGIN, END = "<!-- claims:begin -->", "<!-- claims:end -->"
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
         if BEGIN in text and END in text:
             files.write_text(readme, with_table(text, index))
     recorded = sum(len(entry["scales"]) for entry in index.values())
-    print(f"{len(index)} papers, {recorded} runs recorded in {folder / workspace.INDEX}")
+    print(f"{count(len(index), 'paper')}, {count(recorded, 'run')} recorded in {folder / workspace.INDEX}")
     return 0
 
 

@@ -38,6 +38,9 @@ def main(arguments: list[str]) -> int:
         table.add_row(key, entry["title"], _claims(entry), *costs)
     out.print(table)
     out.print("Times are those of the recorded runs; dlmath show KEY names their machines.", style="dim")
+    unrecorded = [key for key in keys if not index.get(key, {}).get("scales")]
+    if unrecorded:
+        out.print(f"Not recorded: {', '.join(unrecorded)}; dlmath run KEY and dlmath index record them.", style="dim")
     return 0
 
 
@@ -52,4 +55,4 @@ def _claims(entry: dict[str, Any]) -> str:
         if scale in entry["scales"]:
             found = Counter(row["verdict"] for row in entry["scales"][scale]["claims"])
             return f"{found['reproduced']} of {total} ({scale})"
-    return str(total)
+    return "–"
