@@ -57,6 +57,14 @@ def train(keys):
 one, four = train(keys), train(spread)
 found["training"] = [parts(four.loss), parts(jax.tree.leaves(four.params)[0])]
 found["loss"] = float(np.abs(sharding.gather(four.loss) / np.asarray(one.loss) - 1).max())
+
+x = np.random.default_rng(0).normal(size=(32, 8))
+model = dm.models.mlp([16], 1, activation="tanh", parameterization="standard")
+params = model.init(keys[0], x)
+fit = lambda x: dm.train.fit(keys[0], model.apply, dm.train.losses.mse, params, (x, x[:, :1]), optax.sgd(0.1), num_steps=30)
+found["data loss"] = float(np.abs(sharding.gather(fit(sharding.shard(x)).loss) / np.asarray(fit(x).loss) - 1).max())
+slope = jax.jit(jax.grad(lambda p, x: dm.train.losses.mse(model.apply(p, x), x[:, :1])))
+found["data summed"] = "all-reduce" in slope.lower(params, sharding.shard(x)).compile().as_text()
 print(json.dumps(found))
 """
 
@@ -98,6 +106,11 @@ def test_what_is_computed_for_every_seed_stays_where_the_seed_is(four):
 def test_an_ensemble_trains_on_all_devices_as_on_one(four):
     assert four["training"] == [4, 4]
     assert four["loss"] < 1e-10
+
+
+def test_a_network_trains_on_data_spread_over_all_devices_as_on_one(four):
+    assert four["data summed"]  # each device differentiates its part, and the gradients are added
+    assert four["data loss"] < 1e-10
 
 
 def test_gather_gives_numpy_arrays_and_leaves_the_rest_alone():
