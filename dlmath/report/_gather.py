@@ -102,7 +102,7 @@ def gather(root: Path, results: Path, key: str, scales: Sequence[str], index: Ma
             if run is not None:
                 sections.append(_stored(run, paper, results, root))
             elif scale in recorded.get("scales", {}):
-                sections.append(_recorded(key, scale, recorded["scales"][scale], root))
+                sections.append(_recorded(key, scale, recorded["scales"][scale], paper, root))
         except (ValueError, KeyError, TypeError, OSError) as error:
             damaged = isinstance(error, files.DamagedFileError)
             what = "is damaged: " if damaged else f"cannot be read: {type(error).__name__}: "
@@ -161,9 +161,17 @@ def _stored(run: repro.StoredRun, paper: repro.Paper | None, results: Path, root
     )
 
 
-def _recorded(key: str, scale: str, run: Mapping[str, Any], root: Path) -> Section:
+def _recorded(key: str, scale: str, run: Mapping[str, Any], paper: repro.Paper | None, root: Path) -> Section:
     """A section from the index: the claims and what they cost, without intervals, settings and figures."""
     rows = [_row(claim, str, "") for claim in run["claims"]]
+    freshness, changes = "Recorded, not stored here: figures and settings are with the machine that ran it.", []
+    if paper is not None and "claims_code" in run:
+        changes = repro.changes_since(run, paper)
+        freshness += (
+            " Out of date: something that these numbers rest on has changed since."
+            if changes
+            else " Up to date with the experiment's file, dlmath and the packages installed here."
+        )
     facts = [
         _wording.duration(run["seconds"]),
         _wording.count(run["units"], "unit"),
@@ -177,8 +185,8 @@ def _recorded(key: str, scale: str, run: Mapping[str, Any], root: Path) -> Secti
         seconds=run["seconds"],
         facts=facts,
         command=f"dlmath run {key} --scale {scale}",
-        freshness="Recorded, not stored here: figures, settings and staleness are with the machine that ran it.",
-        changes=[],
+        freshness=freshness,
+        changes=changes,
         settings=[],
         environment=_environment(run["environment"], {}, lambda text: _words.portable(text, root)),
         figures={},

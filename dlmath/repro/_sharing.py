@@ -41,7 +41,8 @@ def compute_shared(
         compute: unit -> outcome, executed by the engine.
         engine: how units are executed.
         store: where outcomes go.
-        accept: the outcome that the store already has for a unit, if it serves; called with `locked=True`, under the unit's lock.
+        accept: the outcome that the store already has for a unit, if it serves; called with `locked=True`, under the
+            unit's lock.
         stop: once true, no more units are begun; those in flight are finished.
     """
     waiting = list(units)

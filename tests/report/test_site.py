@@ -176,6 +176,11 @@ def test_a_run_made_elsewhere_is_marked_as_recorded(workspace):
         assert row["ours"] in shown.words(f"smoke-{row['name']}")
     assert index.words("toy").count("recorded") == len(recorded)
     assert written.problems == []
+    path = folder / "toy.py"
+    path.write_text(path.read_text().replace('return {"answer": 42.0}', 'return {"answer": 43.0}'))
+    _, index, shown = again(workspace, results=workspace / "nowhere")
+    assert shown.words().count("the code of study 'constant' has changed") == len(recorded)
+    assert index.words("toy").count("out of date") == len(recorded)
 
 
 def test_a_paper_without_runs_says_how_to_run_it(workspace):
