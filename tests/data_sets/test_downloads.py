@@ -155,6 +155,7 @@ def test_the_named_folder_comes_before_the_cache(cache, tmp_path, monkeypatch):
         (".gz", gzip.compress(CONTENT)[:50], "truncated or damaged"),
         (".xz", lzma.compress(CONTENT)[:50], "truncated or damaged"),
     ],
+    ids=["plain", "gz", "xz"],  # not the bytes, in which gzip writes the time of day
 )
 def test_a_damaged_file_on_this_machine_is_named_not_replaced(source, cache, suffix, stored, reason):
     address, server = source
