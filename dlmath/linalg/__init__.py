@@ -4,24 +4,37 @@ Least squares share one convention, ‖y − Xβ‖²/n + λ‖β‖² (the pena
 and so does its kernel form, ‖y − f(X)‖²/n + λ‖f‖².
 """
 
+from dlmath.linalg._diagonal import diagonal
 from dlmath.linalg._gram import gram
 from dlmath.linalg._kernel_ridge import KernelRidge, interpolate, kernel_ridge, predict
+from dlmath.linalg._lanczos import Lanczos, lanczos
 from dlmath.linalg._least_squares import min_norm, ridge
 from dlmath.linalg._operator import Operator, from_matrix, operator
+from dlmath.linalg._probes import interval
+from dlmath.linalg._solve import Solution, solve
+from dlmath.linalg._trace import frobenius_norm, trace
 
 RESULTS_VERSION = 1
 """Raised when the numbers this subpackage returns change: stored results are then computed again."""
 
 __all__ = [
     "KernelRidge",
+    "Lanczos",
     "Operator",
     "RESULTS_VERSION",
+    "Solution",
+    "diagonal",
+    "frobenius_norm",
     "from_matrix",
     "gram",
     "interpolate",
+    "interval",
     "kernel_ridge",
+    "lanczos",
     "min_norm",
     "operator",
     "predict",
     "ridge",
+    "solve",
+    "trace",
 ]
