@@ -4,11 +4,13 @@ Least squares share one convention, ‖y − Xβ‖²/n + λ‖β‖² (the pena
 and so does its kernel form, ‖y − f(X)‖²/n + λ‖f‖².
 """
 
+from dlmath.linalg._density import SpectralDensity, spectral_density
 from dlmath.linalg._diagonal import diagonal
 from dlmath.linalg._gram import gram
 from dlmath.linalg._kernel_ridge import KernelRidge, interpolate, kernel_ridge, predict
 from dlmath.linalg._lanczos import Lanczos, lanczos
 from dlmath.linalg._least_squares import min_norm, ridge
+from dlmath.linalg._logdet import logdet
 from dlmath.linalg._operator import Operator, from_matrix, operator
 from dlmath.linalg._probes import interval
 from dlmath.linalg._solve import Solution, solve
@@ -23,6 +25,7 @@ __all__ = [
     "Operator",
     "RESULTS_VERSION",
     "Solution",
+    "SpectralDensity",
     "diagonal",
     "frobenius_norm",
     "from_matrix",
@@ -31,10 +34,12 @@ __all__ = [
     "interval",
     "kernel_ridge",
     "lanczos",
+    "logdet",
     "min_norm",
     "operator",
     "predict",
     "ridge",
     "solve",
+    "spectral_density",
     "trace",
 ]

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from dlmath import check
+from dlmath.linalg._lanczos import check_operator
 from dlmath.linalg._operator import Operator
-from dlmath.linalg._probes import checked_block, checked_operator, draw, keys_of, refuse_nan
+from dlmath.linalg._probes import checked_block, draw, keys_of, refuse_nan
 from dlmath.typing import Estimate
 
 
@@ -40,7 +41,7 @@ def diagonal(key: Any, op: Operator, *, num_probes: int, block: int = 1) -> Esti
         Bekas, Kokiopoulou, Saad (2007), An estimator for the diagonal of a matrix, eq. 2.
     """
     check.key("key", key)
-    checked_operator("op", op)
+    check_operator(op)
     num_probes = check.integer("num_probes", num_probes, at_least=2)
     found = _diagonal(key, op, num_probes=num_probes, block=min(checked_block(block), num_probes))
     refuse_nan(found)

@@ -33,7 +33,7 @@ def interval(estimate: Estimate, degrees_of_freedom: int, *, level: float = 0.95
         ValueError: for fewer than one degree of freedom, or a level out of range.
 
     >>> low, high = interval(Estimate(jnp.array(1.0), jnp.array(0.1)), 4)
-    >>> print(low.round(4), high.round(4))                        # 1 ± 2.7764 * 0.1
+    >>> print(f"{low:.4f} {high:.4f}")                                # 1 ± 2.7764 * 0.1
     0.7224 1.2776
 
     Cost: none.
@@ -68,7 +68,7 @@ def keys_of(key: Any, num_probes: int) -> Any:
 
 
 def blocks(f: Callable[[Any], Any], xs: Any, block: int) -> Any:
-    """f over the leading axis, `block` entries at a time: the memory of a block."""
+    """Values of f over the leading axis, `block` entries at a time: the memory of a block."""
     return jax.lax.map(f, xs) if block == 1 else jax.lax.map(f, xs, batch_size=block)
 
 
@@ -81,17 +81,6 @@ def dot(a: Any, b: Any) -> Any:
     """⟨a, b⟩ at full precision, accumulated in float32 at least."""
     wide = jnp.promote_types(a.dtype, jnp.float32)
     return jnp.vdot(a.astype(wide), b.astype(wide), precision=jax.lax.Precision.HIGHEST)
-
-
-def checked_operator(name: str, op: Any) -> Operator:
-    """Returns `op` if it is an Operator, else raises TypeError that shows how to make one."""
-    if not isinstance(op, Operator):
-        kind = f"an array of shape {tuple(op.shape)}" if hasattr(op, "shape") else f"{type(op).__name__}"
-        raise TypeError(
-            f"{name} must be an Operator, as made by dm.linalg.operator(matvec, like) or"
-            f" dm.linalg.from_matrix(matrix), got {kind}"
-        )
-    return op
 
 
 def checked_block(block: Any) -> int:

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from dlmath import check
+from dlmath.linalg._lanczos import check_operator
 from dlmath.linalg._operator import Operator, structure_or_none
-from dlmath.linalg._probes import checked_operator, dot
+from dlmath.linalg._probes import dot
 
 
 class Solution(NamedTuple):
@@ -77,12 +78,11 @@ def solve(
         Hestenes, Stiefel (1952), Methods of conjugate gradients for solving linear systems, eq. 3:1.
         Paige, Saunders (1975), Solution of sparse indefinite systems of linear equations, section 6.
     """
-    checked_operator("op", op)
+    check_operator(op)
     check.one_of("method", method, METHODS)
     b = _vector("b", b, op)
     x0 = _vector("x0", x0, op) if x0 is not None else jax.tree.map(jnp.zeros_like, b)
-    if preconditioner is not None and checked_operator("preconditioner", preconditioner).structure != op.structure:
-        raise ValueError(f"preconditioner must act on the vectors of op, {op.like}, got {preconditioner.like}")
+    _check_preconditioner(preconditioner, op)
     tol = check.real("tol", tol, above=0.0)
     max_steps = min(10 * op.size, 1000) if max_steps is None else check.positive_int("max_steps", max_steps)
     return _solve(op, b, x0, preconditioner, tol, method=method, max_steps=max_steps)
@@ -235,6 +235,18 @@ def _minimal_residuals(times: Any, apply: Any, run: _Run, target: Any, max_steps
 
 
 METHODS: dict[str, Callable[..., tuple[Any, ...]]] = {"cg": _conjugate_gradients, "minres": _minimal_residuals}
+
+
+def _check_preconditioner(preconditioner: Any, op: Operator) -> None:
+    if preconditioner is None:
+        return
+    if not isinstance(preconditioner, Operator):
+        raise TypeError(
+            "preconditioner must be an Operator near the inverse of op, as made by linalg.operator or"
+            f" linalg.from_matrix, got {type(preconditioner).__name__}"
+        )
+    if preconditioner.structure != op.structure:
+        raise ValueError(f"preconditioner must act on the vectors of op, {op.like}, got {preconditioner.like}")
 
 
 def _vector(name: str, value: Any, op: Operator) -> Any:

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 
 from dlmath import check
 from dlmath.linalg._arrays import product
+from dlmath.linalg._lanczos import check_operator
 from dlmath.linalg._operator import Operator
 from dlmath.linalg._probes import (
     PROBES,
     blocks,
     checked_block,
-    checked_operator,
     dot,
     draw,
     keys_of,
@@ -74,7 +74,7 @@ def trace(
         Epperly, Tropp, Webber (2024), XTrace: making the most of every sample, section 2.
     """
     check.key("key", key)
-    checked_operator("op", op)
+    check_operator(op)
     check.one_of("method", method, METHODS)
     check.one_of("probes", probes, PROBES)
     num_matvecs = check.integer("num_matvecs", num_matvecs, at_least=METHODS[method])
@@ -114,7 +114,7 @@ def frobenius_norm(key: Any, op: Operator, *, num_probes: int, probes: str = "ra
         Martinsson, Tropp (2020), Randomized numerical linear algebra, section 4.8 (Schatten norms).
     """
     check.key("key", key)
-    checked_operator("op", op)
+    check_operator(op)
     check.one_of("probes", probes, PROBES)
     num_probes = check.integer("num_probes", num_probes, at_least=2)
     found = _frobenius(key, op, num_probes=num_probes, probes=probes, block=checked_block(block))
