@@ -4,10 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from dlmath import linalg
-from dlmath.hessian._operator import checked_params, checked_rows, expect_scalar, static
+from dlmath.hessian._operator import checked_params, checked_rows, expect_scalar, on_device, static
 from dlmath.linalg import Operator
 from dlmath.typing import ApplyFn, LossFn, Params
 
@@ -45,6 +44,7 @@ def ggn(apply: ApplyFn | Any, loss: LossFn | Any, params: Params, x: Any, y: Any
         TypeError: for parameters that are not floating, or functions that cannot be called.
         ValueError: for a loss that is not scalar, or data without rows.
 
+    >>> import jax.numpy as jnp
     >>> g = ggn(lambda w, x: x @ w, lambda f, y: 0.5 * jnp.sum((f - y) ** 2), jnp.ones(2), 2 * jnp.eye(2), jnp.ones(2))
     >>> g(jnp.ones(2)).tolist()
     [4.0, 4.0]
@@ -57,6 +57,7 @@ def ggn(apply: ApplyFn | Any, loss: LossFn | Any, params: Params, x: Any, y: Any
     """
     apply, loss, params = static("apply", apply), static("loss", loss), checked_params(params)
     checked_rows((x, y))
+    x, y = on_device((x, y))
     expect_scalar("loss", jax.eval_shape(_loss_value, apply, loss, params, x, y))
     return linalg.operator(_ggn_product, params, apply, loss, params, x, y)
 

@@ -50,6 +50,7 @@ def operator(objective: ObjectiveFn | Any, params: Params, *data: Any) -> Operat
     """
     objective, params = static("objective", objective), checked_params(params)
     checked_rows(data)
+    data = on_device(data)
     value = jax.eval_shape(_value, objective, params, data)
     expect_scalar("objective", value)
     return linalg.operator(_hessian_product, params, objective, params, data)
@@ -125,6 +126,11 @@ def checked_rows(data: Any) -> None:
     for leaf in jax.tree.leaves(data):
         if np.ndim(leaf) and not np.shape(leaf)[0]:
             raise ValueError(f"data must have at least one row, got an array of shape {np.shape(leaf)}")
+
+
+def on_device(data: Any) -> Any:
+    """The data with NumPy arrays copied to the device, once instead of at every product."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf, data)
 
 
 def expect_scalar(name: str, value: Any) -> None:
