@@ -67,7 +67,7 @@ def sam_sharpness(
     num_steps = check.positive_int("num_steps", num_steps)
     if not isinstance(adaptive, bool):
         raise TypeError(f"adaptive must be True or False, got {adaptive!r} of type {type(adaptive).__name__}")
-    objective, params = checked_objective(objective, params, data)
+    objective, params, data = checked_objective(objective, params, data)
     if start is not None:
         start = checked_like("start", start, params)
     return _ascend(objective, params, data, rho, start, num_steps, adaptive)

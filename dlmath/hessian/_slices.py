@@ -9,6 +9,7 @@ import numpy as np
 from jax.tree_util import Partial
 
 from dlmath import check
+from dlmath.hessian._operator import checked_params, checked_rows, expect_scalar, static
 from dlmath.typing import Key, ObjectiveFn, Params
 
 NORMALISATIONS = ("filter", "layer", "none")
@@ -65,7 +66,7 @@ def slice_1d(objective: ObjectiveFn | Any, params: Params, *data: Any, direction
     >>> line.values.tolist()
     [1.0, 5.0]
     """
-    objective, params = checked_objective(objective, params, data)
+    objective, params, data = checked_objective(objective, params, data)
     direction = checked_like("direction", direction, params)
     steps = _steps("steps", steps)
     return Slice(steps, _on_line(objective, params, direction, steps, data))
@@ -93,7 +94,7 @@ def slice_2d(
     >>> slice_2d(lambda w: w[0] - 3 * w[1], w, directions=(e[0], e[1]), steps=([1.0], [0.0, 2.0])).values.tolist()
     [[1.0, -5.0]]
     """
-    objective, params = checked_objective(objective, params, data)
+    objective, params, data = checked_objective(objective, params, data)
     if not isinstance(directions, tuple | list) or len(directions) != 2:
         raise ValueError(f"directions must be a pair (d1, d2), got {type(directions).__name__}")
     pair = tuple(checked_like(f"directions[{i}]", d, params) for i, d in enumerate(directions))
@@ -129,7 +130,7 @@ def interpolate(
     1.0
     """
     num_points = check.integer("num_points", num_points, at_least=2)
-    objective, a = checked_objective(objective, params_a, data, "params_a")
+    objective, a, data = checked_objective(objective, params_a, data)
     b = checked_like("params_b", params_b, a, "params_a")
     return _between(objective, a, b, num_points, data)
 
@@ -169,7 +170,7 @@ def random_direction(
     check.one_of("normalise", normalise, NORMALISATIONS)
     check.one_of("biases", biases, ("zero", "scale"))
     filter_axis = check.integer("filter_axis", filter_axis)
-    leaves, treedef = jax.tree.flatten(checked_params("params", params))
+    leaves, treedef = jax.tree.flatten(checked_params(params))
     drawn = []
     for index, w in enumerate(leaves):
         d = jax.random.normal(jax.random.fold_in(key, index), w.shape, w.dtype)
@@ -224,41 +225,27 @@ def moved(params: Any, step: Any, direction: Any) -> Any:
     return jax.tree.map(lambda leaf, d: leaf + step.astype(leaf.dtype) * d, params, direction)
 
 
-def checked_params(argument: str, params: Any) -> Any:
-    """`params` with JAX arrays for leaves; TypeError unless they are floating."""
-    leaves, treedef = jax.tree.flatten(params)
-    if not leaves:
-        raise ValueError(f"{argument} must have at least one array, got {type(params).__name__} without any")
-    for leaf in leaves:
-        dtype = getattr(leaf, "dtype", None)
-        if not isinstance(leaf, float) and (dtype is None or not jnp.issubdtype(dtype, jnp.floating)):
-            raise TypeError(
-                f"{argument} must have floating leaves, got {dtype or type(leaf).__name__};"
-                " close over integers, or leave them out"
-            )
-    return jax.tree.unflatten(treedef, [jnp.asarray(leaf) for leaf in leaves])
-
-
 def checked_like(argument: str, value: Any, params: Any, like: str = "params") -> Any:
     """`value` with the structure, the shapes and the float types of `params`; else ValueError."""
-    value = checked_params(argument, value)
-    shapes = lambda tree: jax.tree.map(lambda leaf: list(jnp.shape(leaf)), tree)
+    shapes = lambda tree: jax.tree.map(lambda leaf: list(np.shape(leaf)), tree)
     if jax.tree.structure(value) != jax.tree.structure(params) or shapes(value) != shapes(params):
         raise ValueError(f"{argument} must be like {like}, of shapes {shapes(params)}, got {shapes(value)}")
-    return jax.tree.map(lambda leaf, p: leaf.astype(p.dtype), value, params)
+    return jax.tree.map(lambda leaf, p: jnp.asarray(leaf, p.dtype), value, params)
 
 
-def checked_objective(objective: Any, params: Any, data: Any, argument: str = "params") -> tuple[Partial, Any]:
-    """The objective as a pytree, an argument of compiled programs, and its checked parameters."""
-    check.callable_("objective", objective)
-    params = checked_params(argument, params)
-    shape = jax.eval_shape(lambda params, data: objective(params, *data), params, data)
-    if getattr(shape, "shape", None) != ():
-        raise ValueError(
-            f"objective must return a scalar, got {getattr(shape, 'shape', type(shape).__name__)};"
-            " take the mean over examples"
-        )
-    return Partial(objective), params
+def checked_objective(objective: Any, params: Any, data: Any) -> tuple[Partial, Any, Any]:
+    """The objective as a pytree, an argument of compiled programs; its parameters and data as JAX arrays."""
+    objective, params = static("objective", objective), checked_params(params)
+    checked_rows(data)
+    # NumPy arrays take the precision that JAX is in now.
+    data = jax.tree.map(jnp.asarray, data)
+    expect_scalar("objective", jax.eval_shape(_value, objective, params, data))
+    return objective, params, data
+
+
+@jax.jit
+def _value(objective: Any, params: Any, data: Any) -> Any:
+    return objective(params, *data)
 
 
 def _steps(argument: str, steps: Any) -> Any:
