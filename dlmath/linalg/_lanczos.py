@@ -100,7 +100,7 @@ def _lanczos(key: Key, op: Operator, start: Float[Array, " n"], num_steps: int) 
 
     def body(step: Any, carry: Any) -> Any:
         basis, vector, coupling, diagonal, off_diagonal, norm, asymmetry, breakdowns, first_nan = carry
-        basis = jax.lax.dynamic_update_slice(basis, vector[None], (step, 0))
+        basis = jax.lax.dynamic_update_slice(basis, vector[None], (step, jnp.zeros_like(step)))
         last = step + 1 == num_steps
         taken = krylov_step(jax.random.fold_in(key_steps, step), op, basis, vector, norm, last)
         expected = jnp.zeros(num_steps, dtype).at[step - 1].set(jnp.where(step > 0, coupling, 0.0))
