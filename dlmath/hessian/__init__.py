@@ -13,7 +13,7 @@ from dlmath.hessian._noise import GradientNoise, gradient_noise_scale
 from dlmath.hessian._operator import linearized, operator
 from dlmath.hessian._rescale import dinh_rescaling
 from dlmath.hessian._sam import SamSharpness, sam_sharpness
-from dlmath.hessian._sharpness import Sharpness, sharpness
+from dlmath.hessian._sharpness import Sharpness, sharpness, sharpness_of
 from dlmath.hessian._slices import Path, Plane, Slice, interpolate, random_direction, slice_1d, slice_2d
 from dlmath.hessian._threshold import stability_threshold
 from dlmath.hessian._verify import TaylorTest, adjoint_test, taylor_test
@@ -49,6 +49,7 @@ __all__ = [
     "random_direction",
     "sam_sharpness",
     "sharpness",
+    "sharpness_of",
     "slice_1d",
     "slice_2d",
     "stability_threshold",
