@@ -121,9 +121,9 @@ def eigenpairs(
     k = check.positive_int("k", k)
     if k > n:
         raise ValueError(f"k must be at most the dimension of the operator, {n}, got {k}")
-    which = check.one_of("which", which, _WHICH)
-    method = check.one_of("method", method, ("lanczos", "lobpcg"))
-    relative_to = check.one_of("relative_to", relative_to, ("operator", "eigenvalue"))
+    check.one_of("which", which, _WHICH)
+    check.one_of("method", method, ("lanczos", "lobpcg"))
+    check.one_of("relative_to", relative_to, ("operator", "eigenvalue"))
     max_restarts = check.integer("max_restarts", max_restarts, at_least=0)
     dtype = work_dtype(op)
     if tol is None:

@@ -74,7 +74,7 @@ def plan(
     lanczos on 1,000,000 entries: 184.0 MB (160.0 MB of basis, 24.0 MB of work), 40 products
     """
     op = check_operator(op)
-    method = check.one_of("method", method, _METHODS)
+    check.one_of("method", method, _METHODS)
     num_steps = min(check.positive_int("num_steps", num_steps), op.size)
     num_probes = check.positive_int("num_probes", num_probes)
     k = check.integer("k", k, at_least=1, at_most=op.size)
