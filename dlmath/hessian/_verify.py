@@ -163,8 +163,7 @@ def adjoint_test(
             f"{'adjoint' if adjoint is None else 'like'} must be given where forward is no Operator, got None"
         )
     check.callable_("adjoint", adjoint)
-    if not all(hasattr(leaf, "dtype") for leaf in jax.tree.leaves(like)):
-        like = jax.tree.map(jnp.asarray, like)
+    like = jax.eval_shape(lambda tree: _floating("like", tree), like)
     gaps = []
     for probe in jax.random.split(key, num_probes):
         u_key, v_key = jax.random.split(probe)
