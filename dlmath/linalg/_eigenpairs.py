@@ -45,7 +45,7 @@ class Eigenpairs(NamedTuple):
         converged: whether the residual is within the tolerance.
         num_breakdowns: how often an exhausted Krylov space was continued by a random vector.
         num_matvecs: products spent, those of the residuals included.
-        asymmetry: the largest |⟨u, Av⟩ − ⟨Au, v⟩|/‖A‖ met.
+        asymmetry: the largest |⟨u, Av⟩ − ⟨Au, v⟩|/‖A‖ met; 0 for "lobpcg" without `check_symmetry`.
         first_nan_step: the first product that was not finite, -1 if there was none.
     """
 
@@ -137,9 +137,9 @@ def eigenpairs(
         if 5 * k >= n:
             raise ValueError(f"method='lobpcg' needs 5k < n, got k = {k} and n = {n}; use method='lanczos'")
         key_check, key = jax.random.split(key)
-        if check_symmetry:
-            check_symmetric(key_check, op)
+        gap = check_symmetric(key_check, op) if check_symmetry else 0.0
         found = _lobpcg(key, op, start, tol, k, which, relative_to == "operator", max_restarts)
+        found = found._replace(asymmetry=jnp.asarray(gap, dtype))
     else:
         options = (k, size, which, relative_to == "operator", bool(search_copies))
         found = _restarted(key, op, start, tol, max_restarts, *options)
