@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from dlmath import check, linalg
 from dlmath.hessian._ggn import ggn
@@ -24,11 +25,11 @@ class Decomposition(NamedTuple):
 class ClassMeans(NamedTuple):
     """Means of the gradients of logits over classes, and the parts of G that they make up."""
 
-    cross_class: Any
+    cross_class: Params
     """δ_{c,c'}, like the parameters with leading axes [C, C]."""
-    by_class: Any
+    by_class: Params
     """δ_c, the mean of δ_{c,c'} over c' ≠ c, with a leading axis [C]."""
-    proportions: Any
+    proportions: Float[Array, " C"]
     """π_c [C], the part of the examples that is in class c."""
     class_part: Operator
     """Σ_c π_c (C − 1) δ_c δ_cᵀ, of rank at most C."""

@@ -27,7 +27,8 @@ class Preconditioner(NamedTuple):
         if name is not None:
             name = check.one_of("preconditioner", name, ["momentum", *ADAPTIVE])
         b1 = check.real("b1", b1, at_least=0.0, below=1.0)
-        b2 = {"rmsprop": 0.9}.get(name, 0.999) if b2 is None else check.real("b2", b2, at_least=0.0, below=1.0)
+        default = 0.9 if name == "rmsprop" else 0.999
+        b2 = default if b2 is None else check.real("b2", b2, at_least=0.0, below=1.0)
         eps = check.real("eps", eps, at_least=0.0)
         if not isinstance(eps_in_sqrt, bool):
             raise TypeError(f"eps_in_sqrt must be True or False, got {eps_in_sqrt!r} of {type(eps_in_sqrt).__name__}")
@@ -48,10 +49,9 @@ def inverse_root(how: Preconditioner, params: Any, opt_state: Any, gradient: Cal
     count = jnp.maximum(held.count, 1) if "count" in held._fields else None
 
     def root(leaf: Any, squares: Any) -> Any:
-        correction = lambda b: 1 - jnp.asarray(b, leaf.dtype) ** count.astype(leaf.dtype)
-        squares = squares.astype(leaf.dtype)
-        if count is not None:
-            squares = squares / correction(how.b2)
+        # RMSProp's state has a count only where it corrects the bias.
+        correction = lambda b: 1 if count is None else 1 - jnp.asarray(b, leaf.dtype) ** count.astype(leaf.dtype)
+        squares = squares.astype(leaf.dtype) / correction(how.b2)
         if how.name == "adam":
             diagonal = correction(how.b1) * (jnp.sqrt(squares) + how.eps)
         else:

@@ -5,12 +5,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from dlmath import check
 from dlmath.typing import Params
 
 
-def dinh_rescaling(params: Params, alpha: Any, *, layers: tuple[Any, Any] = (0, 1)) -> Params:
+def dinh_rescaling(params: Params, alpha: ArrayLike, *, layers: tuple[Any, Any] = (0, 1)) -> Params:
     """The parameters (αW₁, αb₁, W₂/α), which a ReLU network computes the same function with.
 
     As relu(αh) = α·relu(h) for α > 0, nothing but the parameters changes. Curvature does: the block of the

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
 
 from dlmath import check
 from dlmath.hessian._slices import checked_like, checked_objective
@@ -14,11 +16,11 @@ from dlmath.typing import ObjectiveFn, Params
 class SamSharpness(NamedTuple):
     """The rise of an objective in a ball, found by ascent: a lower bound."""
 
-    value: Any
+    value: Float[Array, ""]
     """The largest rise found, at least 0 (the centre is in the ball)."""
-    values: Any
+    values: Float[Array, " num_steps"]
     """[num_steps], f(θ + ε_k) − f(θ) after each step of ascent."""
-    perturbation: Any
+    perturbation: Params
     """ε where `value` is attained, like the parameters."""
 
 
@@ -26,7 +28,7 @@ def sam_sharpness(
     objective: ObjectiveFn | Any,
     params: Params,
     *data: Any,
-    rho: Any,
+    rho: ArrayLike,
     num_steps: int = 1,
     adaptive: bool = False,
     start: Params | None = None,

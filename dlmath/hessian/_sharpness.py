@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
 
 from dlmath import check, linalg
 from dlmath.hessian._operator import linearized, operator, static
@@ -20,13 +21,13 @@ _WARM = 2
 class Sharpness(NamedTuple):
     """A largest eigenvalue and how well it is known; scalars, or arrays over records."""
 
-    value: Any
+    value: Float[Array, "*records"]
     """λ, the Rayleigh quotient of a unit vector v."""
-    residual: Any
+    residual: Float[Array, "*records"]
     """‖Av − λv‖: some eigenvalue is at most that far from λ."""
-    converged: Any
+    converged: Bool[Array, "*records"]
     """Whether the residual is at most rtol·‖A‖."""
-    num_matvecs: Any
+    num_matvecs: Int[Array, "*records"]
     """Products with the Hessian that it took."""
 
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
+from jaxtyping import Array, Float
 
 from dlmath import check
 from dlmath.hessian._operator import checked_params, checked_rows, expect_scalar, static
@@ -18,31 +19,31 @@ NORMALISATIONS = ("filter", "layer", "none")
 class Slice(NamedTuple):
     """An objective along a line."""
 
-    steps: Any
+    steps: Float[Array, " m"]
     """[m], distances s along the direction, in units of its length."""
-    values: Any
+    values: Float[Array, " m"]
     """[m], f(θ + s·d)."""
 
 
 class Plane(NamedTuple):
     """An objective on a plane."""
 
-    steps: tuple[Any, Any]
+    steps: tuple[Float[Array, " m1"], Float[Array, " m2"]]
     """([m1], [m2]), distances along the two directions."""
-    values: Any
+    values: Float[Array, "m1 m2"]
     """[m1, m2], f(θ + s₁·d₁ + s₂·d₂)."""
 
 
 class Path(NamedTuple):
     """An objective on the segment between two points."""
 
-    steps: Any
+    steps: Float[Array, " m"]
     """[m], t from 0 (at a) to 1 (at b)."""
-    values: Any
+    values: Float[Array, " m"]
     """[m], f((1 − t)·a + t·b)."""
-    barrier: Any
+    barrier: Float[Array, ""]
     """Maximum over t of f − [(1 − t)·f(a) + t·f(b)]; at least 0, and 0 for a convex f."""
-    instability: Any
+    instability: Float[Array, ""]
     """Maximum over t of f − ½[f(a) + f(b)]."""
 
 

@@ -1,6 +1,7 @@
 """Largest curvature at which an optimizer is stable."""
 
-from typing import Any
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
 
 from dlmath import check
 
@@ -18,7 +19,9 @@ _WITH_MOMENTUM = ("momentum", "nesterov", "ema")
 _WITH_B1 = ("adam", "nadam")
 
 
-def stability_threshold(name: str, learning_rate: Any, *, momentum: Any = None, b1: Any = None) -> Any:
+def stability_threshold(
+    name: str, learning_rate: ArrayLike, *, momentum: ArrayLike | None = None, b1: ArrayLike | None = None
+) -> float | Float[Array, ""]:
     """The sharpness λ* above which full-batch training on a quadratic diverges.
 
     On ½λθ² every update is linear in the last two iterates. Its spectral radius passes 1 where a root reaches −1, at
@@ -38,7 +41,7 @@ def stability_threshold(name: str, learning_rate: Any, *, momentum: Any = None, 
         b1: β₁ in [0, 1), decay of the mean gradient; 0.9 by default for "adam" and "nadam", taken by no other.
 
     Returns:
-        λ*, a float; compare with `sharpness(..., preconditioner=...)`.
+        λ*, a float (a scalar array where η, β or β₁ is traced); compare with `sharpness(..., preconditioner=...)`.
 
     Raises:
         ValueError, TypeError: for an unknown name, a parameter out of its range, missing or not of this optimizer.
