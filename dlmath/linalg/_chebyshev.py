@@ -1,5 +1,6 @@
 """Chebyshev moments of spectral measures, and the positive measures that the Jackson kernel makes of them."""
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -71,7 +72,7 @@ def jackson(num_moments: int) -> np.ndarray:
 
 def jackson_width(x: Any, num_moments: int) -> Any:
     """Standard deviation that the Jackson kernel gives to a point mass at x in [−1, 1] (the same, eq. 76)."""
-    slope = 1 - np.cos(2 * np.pi / (num_moments + 1))
+    slope = 1 - math.cos(2 * math.pi / (num_moments + 1))
     return jnp.sqrt((num_moments - x**2 * (num_moments - 1)) / (2 * (num_moments + 1)) * slope)
 
 

@@ -1,5 +1,6 @@
 """Spectral densities with error bars: stochastic Lanczos quadrature and the kernel polynomial method."""
 
+import math
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -221,7 +222,7 @@ def _by_lanczos(key: Any, op: Operator, num_probes: int, num_steps: int, probes:
         gauss(runs.diagonal[:, :k], runs.off_diagonal[:, : k - 1]) for k in _steps(runs.diagonal.shape[1])
     )
     return _Measures(
-        full, (late, early), full[1], (0.0, 0.0, 0.0), 1 / full[0].shape[1], runs.num_breakdowns.sum(),
+        full, (late, early), full[1], (0.0, 0.0, 0.0), 1 / full[0].shape[1], runs.num_breakdowns.sum(dtype=jnp.int32),
         runs.first_nan_step, jnp.asarray(True),
     )  # fmt: skip
 
@@ -257,7 +258,7 @@ def _smooth(positions: Any, weights: Any, grid: Any, sigma: Any) -> Any:
     def one(probe: Any) -> Any:
         positions, weights = probe
         z = (grid[:, None] - positions[None]) / sigma[None]
-        heights = weights / (sigma * np.sqrt(2 * np.pi))
+        heights = weights / (sigma * math.sqrt(2 * math.pi))
         return jnp.sum(heights[None] * jnp.exp(-(z**2) / 2), axis=1)
 
     return jax.lax.map(one, (positions, weights))

@@ -1,11 +1,11 @@
 """Random vectors with identity covariance, averages over them, and Student's t intervals."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 from scipy.special import stdtrit
 
@@ -74,7 +74,7 @@ def blocks(f: Callable[[Any], Any], xs: Any, block: int) -> Any:
 
 def mean_and_error(samples: Float[Array, "m ..."]) -> Estimate:
     """Mean over the leading axis and its standard error."""
-    return Estimate(samples.mean(0), samples.std(0, ddof=1) / np.sqrt(samples.shape[0]))
+    return Estimate(samples.mean(0), samples.std(0, ddof=1) / math.sqrt(samples.shape[0]))
 
 
 def dot(a: Any, b: Any) -> Any:

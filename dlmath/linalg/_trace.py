@@ -54,8 +54,10 @@ def trace(
 
     Returns:
         Estimate of scalars, in float32 at least. Degrees of freedom for `interval`: m − 1 (hutchinson),
-        m − 2⌊m/3⌋ − 1 (hutch++, whose error comes from its residual part), ⌊m/2⌋ − 1 (xtrace, whose error is the spread
-        of its leave-one-out terms; these are dependent, so its intervals are approximate).
+        m − 2⌊m/3⌋ − 1 (hutch++, whose error comes from its residual part), ⌊m/2⌋ − 1 (xtrace). The error of xtrace is the
+        spread of its leave-one-out terms over √⌊m/2⌋; they depend on each other, and it
+        is too small: measured, 0.57 to 0.91 of the standard deviation, and 95 % intervals that cover 75 to 93 % (n = 60,
+        m = 16 to 50, spectra from flat to i⁻³). Use hutch++ where coverage matters.
 
     Raises:
         TypeError: for an operator or a key of another type.

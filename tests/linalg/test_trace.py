@@ -73,11 +73,12 @@ def test_t_intervals_cover_the_trace(method):
 
 
 @pytest.mark.parametrize("probes", PROBES)
-def test_intervals_of_xtrace_cover_a_trace_with_a_decaying_spectrum(probes):
+def test_intervals_of_xtrace_cover_somewhat_less_than_they_say(probes):
+    # As its docstring states: the leave-one-out terms depend on each other.
     matrix = decaying_spectrum()
     op = dm.linalg.from_matrix(matrix)
     found = repeated(lambda key: dm.linalg.trace(key, op, num_matvecs=30, method="xtrace", probes=probes), 500)
-    assert 0.90 <= share_covered(found, np.trace(matrix), 14) <= 0.99
+    assert 0.80 <= share_covered(found, np.trace(matrix), 14) <= 0.95
 
 
 def test_on_a_decaying_spectrum_hutch_plus_plus_beats_hutchinson_and_xtrace_beats_both():
