@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from dlmath import check, linalg
-from dlmath.hessian._operator import linearized, operator, static
+from dlmath.hessian._operator import checked_params, linearized, operator, static
 from dlmath.hessian._preconditioner import Preconditioner, inverse_root
 from dlmath.linalg import Operator
 from dlmath.typing import Key, ObjectiveFn, Params, Probe
@@ -148,7 +148,9 @@ def _scaled_product(op: Operator, root: Any, vector: Any) -> Any:
 
 
 def _start(params: Params) -> Any:
-    return jax.random.normal(jax.random.key(0), (_WARM, _size(params)), _dtype(params))
+    leaves = jax.tree.leaves(checked_params(params))
+    size, dtype = sum(leaf.size for leaf in leaves), jnp.result_type(*leaves)
+    return jax.random.normal(jax.random.key(0), (_WARM, size), dtype)
 
 
 @jax.tree_util.register_dataclass
@@ -262,11 +264,3 @@ def _dot(a: Any, b: Any) -> Any:
 
 def _norm(vector: Any) -> Any:
     return jnp.sqrt(jnp.sum(jnp.square(vector)))
-
-
-def _size(params: Params) -> int:
-    return sum(leaf.size for leaf in jax.tree.leaves(params))
-
-
-def _dtype(params: Params) -> Any:
-    return jnp.result_type(*jax.tree.leaves(params))
