@@ -1,6 +1,5 @@
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 import dlmath as dm
@@ -41,7 +40,6 @@ def test_the_compiled_program_takes_the_planned_memory(method):
         planned = dm.linalg.plan(op, "eigenpairs", k=5)
     memory = lowered.compile().memory_analysis()
     taken = memory.temp_size_in_bytes + memory.output_size_in_bytes
-    print(method, taken / planned.bytes)
     assert 0.5 * planned.bytes < taken < 1.1 * planned.bytes
 
 
@@ -49,4 +47,4 @@ def test_a_plan_reads_as_a_sentence():
     text = str(dm.linalg.plan(diagonal(1000), "eigenpairs", k=2))
     assert "eigenpairs on 1,000 entries: " in text
     assert "about 40 products" in text
-    assert np.char.isalpha(text[-1])
+    assert text.endswith("products")
