@@ -54,7 +54,7 @@ def test_the_quadrature_converges_geometrically_at_the_rate_of_the_condition_num
 @pytest.mark.parametrize("eigenvalues", [np.linspace(-1, 1, 10), -np.ones(10), np.arange(10.0), np.zeros(10)])
 def test_an_operator_that_is_not_positive_definite_is_an_error_and_nan_under_jit(eigenvalues):
     op = dm.linalg.from_matrix(rotated(eigenvalues))
-    with pytest.raises(ValueError, match="op must be positive definite.*add a multiple of the identity"):
+    with pytest.raises(ValueError, match=r"op must be positive definite.*add a multiple of the identity"):
         dm.linalg.logdet(jax.random.key(0), op, num_probes=2, num_steps=10)
     found = jax.jit(lambda op: dm.linalg.logdet(jax.random.key(0), op, num_probes=2, num_steps=10))(op)
     assert np.isnan(found).all()

@@ -213,5 +213,5 @@ def test_estimates_of_pytrees_have_intervals_of_pytrees():
 
 def test_nan_in_a_product_is_an_error_that_names_the_operator():
     op = dm.linalg.from_matrix(np.full([3, 3], np.nan))
-    with pytest.raises(ValueError, match="op must have finite products"):
+    with pytest.raises(ValueError, match=r"op must have finite products"):
         dm.linalg.trace(jax.random.key(0), op, num_matvecs=4)
