@@ -127,7 +127,7 @@ class _HostSum:
 
     def pairs(self) -> Iterable[tuple[int, tuple[Any, ...]]]:
         """Pairs (n_b, batch)."""
-        source: Any = self.batches() if callable(self.batches) else self.batches
+        source: Any = self.batches if isinstance(self.batches, Iterable) else self.batches()
         for batch in source:
             batch = tuple(batch) if isinstance(batch, tuple | list) else (batch,)
             yield num_rows(batch), batch

@@ -102,3 +102,14 @@ def test_recurrent_networks_with_one_output_for_each_example(float64, matrix, ja
     J = jacobian(apply, params, x)
     found = matrix(hessian.ggn(apply, dm.train.losses.half_mse, params, x, y))
     np.testing.assert_allclose(found, J.T @ J / 4, atol=1e-13)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "mse"])
+def test_float32_products_are_accurate_to_float32(problem, matrix, loss):
+    p = problem("mlp", loss)
+    params, x, y = jax.tree.map(lambda a: a.astype(jnp.float32) if a.dtype.kind == "f" else a, (p.params, p.x, p.y))
+    for make in (hessian.ggn, lambda *arguments: hessian.fisher(*arguments, kind="empirical")):
+        exact = matrix(make(p.apply, p.loss, p.params, p.x, p.y))
+        op = make(p.apply, p.loss, params, x, y)
+        assert op.dtype == jnp.float32
+        assert np.abs(matrix(op) - exact).max() <= 30 * np.finfo(np.float32).eps * np.abs(exact).max()
