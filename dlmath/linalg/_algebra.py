@@ -225,11 +225,11 @@ def _gaps(key: Key, op: Operator, num_probes: int) -> Any:
 
 def raise_if_asymmetric(gap: Any, error: float, tol: float | None = None) -> None:
     """Raises ValueError where the measured gap is beyond the square root of a product's error; silent inside jit."""
-    tol = math.sqrt(error) if tol is None else check.real("tol", tol, above=0.0)
-    if not check.is_traced(gap) and not float(jnp.max(gap)) <= tol:
+    allowed = math.sqrt(error) if tol is None else float(check.real("tol", tol, above=0.0))
+    if not check.is_traced(gap) and not float(jnp.max(gap)) <= allowed:
         raise ValueError(
             f"op must be symmetric, but <u, Av> and <Au, v> differ by {float(jnp.max(gap)):.2g} of the size of A"
-            f" (at most {tol:.2g} is rounding); check the order of transpositions in its matvec, or symmetrise it"
+            f" (at most {allowed:.2g} is rounding); check the order of transpositions in its matvec, or symmetrise it"
         )
 
 
