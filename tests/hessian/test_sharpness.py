@@ -117,7 +117,7 @@ def spectrum(values, dtype=np.float64):
 
 SPECTRA = {
     "spread": np.linspace(-3, 2, 24), "double": np.r_[5.0, 5.0, np.zeros(22)], "negative": -np.arange(1.0, 25),
-    "zero": np.zeros(24), "one": [2.0], "minus one": [-2.0], "two": [1.0, -7],
+    "negative identity": -3 * np.ones(24), "zero": np.zeros(24), "one": [2.0], "minus one": [-2.0], "two": [1.0, -7],
 }  # fmt: skip
 
 
@@ -141,7 +141,8 @@ def test_a_direction_orthogonal_to_all_earlier_ones_is_found():
     function = lambda w, d: 0.5 * jnp.sum(d * w**2)
     with jax.enable_x64(True):
         probe = hessian.sharpness(function, values)
-        state = jnp.eye(16)[jnp.array([0, 15])]
+        # Neither start vector, nor any product with them, has a component along the new one.
+        state = jnp.stack([jnp.eye(16)[0], jnp.ones(16).at[5].set(0)])
         state, found = record(probe, jnp.zeros(16), state)
         np.testing.assert_allclose(found.value, 3, rtol=1e-3)
         probe = hessian.sharpness(function, new)
