@@ -134,19 +134,13 @@ def test_the_largest_eigenvalue_of_a_known_spectrum_is_found(name, dtype):
 
 
 def test_a_direction_orthogonal_to_all_earlier_ones_is_found():
-    # The old leader stays an eigenvector while another direction overtakes it.
     values = np.r_[3.0, np.linspace(0, 2, 15)]
-    new = values.copy()
-    new[5] = 10.0
-    function = lambda w, d: 0.5 * jnp.sum(d * w**2)
+    values[5] = 10.0
     with jax.enable_x64(True):
-        probe = hessian.sharpness(function, values)
-        # Neither start vector, nor any product with them, has a component along the new one.
+        probe = hessian.sharpness(lambda w, d: 0.5 * jnp.sum(d * w**2), values)
+        # Neither start vector, nor any product with them, has a component along the leading eigenvector.
         state = jnp.stack([jnp.ones(16).at[0].set(30), jnp.arange(16.0)]).at[:, 5].set(0)
-        state, found = record(probe, jnp.zeros(16), state)
-        np.testing.assert_allclose(found.value, 3, rtol=1e-3)
-        probe = hessian.sharpness(function, new)
-        for step in range(1, 4):
+        for step in range(2):
             state, found = record(probe, jnp.zeros(16), state, step)
     np.testing.assert_allclose(found.value, 10, rtol=1e-3)
 
