@@ -14,6 +14,7 @@ from benchmarks import _harness
 COMMANDS = {
     "import jax": ["-c", "import jax"],
     "import jax, dlmath": ["-c", "import jax, dlmath"],
+    "neural-tangents": ["-c", "from dlmath import compat; compat.neural_tangents()"],
     "dlmath list": ["-m", "dlmath", "list"],
 }
 ROUNDS = 15
