@@ -34,12 +34,12 @@ def sum(*ops: Operator) -> Operator:  # noqa: A001 (what it is called on paper)
     Cost: a product of each.
     """
     if not ops:
-        raise ValueError("sum takes at least one operator, got none")
+        raise ValueError("ops must hold at least one operator, got none")
     for op in ops:
         check_operator(op)
     for op in ops[1:]:
         if op.structure != ops[0].structure:
-            raise ValueError(f"operators must act on one space, got {ops[0].like} and {op.like}")
+            raise ValueError(f"ops must act on one space, got {ops[0].like} and {op.like}")
     stated = [op.matvec_eps for op in ops if op.matvec_eps is not None]
     return Operator(Partial(_sum, *ops), ops[0].structure, max(stated, default=None))
 

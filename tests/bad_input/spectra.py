@@ -115,8 +115,8 @@ CASES = [
         "check the order of transpositions",
     ),
     ("not finite, probed", lambda: dm.linalg.check_symmetric(KEY, NAN), ValueError, "op must have finite products"),
-    ("sum of nothing", lambda: dm.linalg.sum(), ValueError, "sum takes at least one operator"),
-    ("sum of two spaces", lambda: dm.linalg.sum(OP, TREE), ValueError, "operators must act on one space"),
+    ("sum of nothing", lambda: dm.linalg.sum(), ValueError, "ops must hold at least one operator"),
+    ("sum of two spaces", lambda: dm.linalg.sum(OP, TREE), ValueError, "ops must act on one space"),
     ("scale in words", lambda: dm.linalg.scale(OP, "double"), TypeError, "factor must be a real number"),
     ("shift to infinity", lambda: dm.linalg.shift(OP, np.inf), ValueError, "amount must be finite"),
     (
