@@ -191,12 +191,10 @@ def test_the_jackson_kernel_is_positive_and_has_the_stated_width():
         np.testing.assert_allclose(np.sqrt(variance), jackson_width(point, num_moments), rtol=0.03)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_blocks_of_probes_change_nothing(method):
+def test_blocks_of_probes_change_nothing():
     op = dm.linalg.from_matrix(rotated(bulk_and_outliers()))
     one, four = (
-        dm.linalg.spectral_density(jax.random.key(0), op, num_probes=6, num_steps=8, method=method, block=block)
-        for block in (1, 4)
+        dm.linalg.spectral_density(jax.random.key(0), op, num_probes=6, num_steps=8, block=block) for block in (1, 4)
     )
     np.testing.assert_allclose(one.mean, four.mean, atol=1e-9)
 

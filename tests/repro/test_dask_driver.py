@@ -79,12 +79,6 @@ def test_each_worker_has_a_gpu_of_its_own_without_preallocation(after_ctrl_c):
     assert {worker[1:] for worker in after_ctrl_c.workers} == {("3", "false"), ("5", "false")}
 
 
-def test_a_killed_driver_leaves_no_worker(tmp_path):
-    driver = interrupted(tmp_path, lambda pid: os.kill(pid, signal.SIGKILL))
-    assert driver.status == -signal.SIGKILL
-    assert not some_alive(driver.workers)
-
-
 NO_DEVICE = """
 import sys
 from pathlib import Path
