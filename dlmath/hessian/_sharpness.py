@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from dlmath import check, linalg
+from dlmath import check, linalg, typing
 from dlmath.hessian._operator import checked_params, linearized, operator, static
 from dlmath.hessian._preconditioner import Preconditioner, inverse_root
 from dlmath.linalg import Operator
-from dlmath.typing import Key, ObjectiveFn, Params, Probe
+from dlmath.typing import Key, ObjectiveFn, Params
 
 _WARM = 2
 """Vectors kept from one record to the next: two, so that the leading ones may change places."""
@@ -42,7 +42,7 @@ def sharpness(
     b2: float | None = None,
     eps: float = 1e-8,
     eps_in_sqrt: bool = True,
-) -> Probe:
+) -> typing.Probe:
     """The sharpness λmax(∇²L(θ_t)), or λmax(P_t⁻¹∇²L(θ_t)), as a probe of a training run.
 
     Each record starts at the two leading vectors of the one before. Their span is extended to `num_steps` dimensions
@@ -87,7 +87,7 @@ def sharpness(
     rtol = check.real("rtol", rtol, above=0.0, below=1.0)
     max_restarts = check.integer("max_restarts", max_restarts, at_least=0)
     how = Preconditioner.checked(preconditioner, b1, b2, eps, eps_in_sqrt)
-    return Probe(_start, _Update(static("objective", objective), data, how, num_steps, rtol, max_restarts))
+    return typing.Probe(_start, _Update(static("objective", objective), data, how, num_steps, rtol, max_restarts))
 
 
 def sharpness_of(
