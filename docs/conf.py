@@ -16,6 +16,7 @@ _cache = DOCS.parent / (os.environ.get("JAX_COMPILATION_CACHE_DIR") or "docs/_bu
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_cache)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
+# After the path and the environment are set, which these imports read.
 from _sphinx import api, example, gallery  # noqa: E402
 from sphinx.errors import ExtensionError  # noqa: E402
 
@@ -24,7 +25,7 @@ from dlmath import workspace  # noqa: E402
 
 project = "dlmath"
 author = "The dlmath developers"
-copyright = author  # noqa: A001
+copyright = author  # noqa: A001 (the name that Sphinx reads)
 version = release = dlmath.__version__
 
 extensions = ["myst_nb", "sphinxcontrib.bibtex", "_sphinx.mathml"]

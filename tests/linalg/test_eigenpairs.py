@@ -141,7 +141,7 @@ def test_a_warm_start_by_several_vectors_needs_fewer_products():
     op = from_spectrum(spectrum)
     cold = dm.linalg.eigenpairs(KEY, op, K, search_copies=False)
     warm = dm.linalg.eigenpairs(KEY, jax.tree.map(lambda leaf: 1.01 * leaf, op), K, v0=cold, search_copies=False)
-    assert int(warm.num_matvecs) < 0.75 * int(cold.num_matvecs)
+    assert int(warm.num_matvecs) <= 0.6 * int(cold.num_matvecs)  # the largest of ten matrices and keys
     np.testing.assert_allclose(warm.values, 1.01 * cold.values, rtol=1e-5)
 
 
