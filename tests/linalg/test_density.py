@@ -9,10 +9,7 @@ METHODS = ["slq", "kpm"]
 PROBES = 30
 
 
-@pytest.fixture(autouse=True)
-def _float64():
-    with jax.enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 def rotated(eigenvalues, seed=0):

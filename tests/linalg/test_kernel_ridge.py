@@ -7,11 +7,7 @@ from sklearn.kernel_ridge import KernelRidge
 
 import dlmath as dm
 
-
-@pytest.fixture(autouse=True)
-def _float64():
-    with jax.enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 def linear(x1, x2=None):

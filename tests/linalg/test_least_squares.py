@@ -11,10 +11,7 @@ import dlmath as dm
 TALL, SQUARE, WIDE = (20, 7), (9, 9), (7, 20)
 
 
-@pytest.fixture(autouse=True)
-def _float64():
-    with jax.enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 def problem(shape, num_targets=2):

@@ -5,11 +5,7 @@ import pytest
 
 import dlmath as dm
 
-
-@pytest.fixture(autouse=True)
-def _float64():
-    with jax.enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 def rotated(eigenvalues):

@@ -8,10 +8,7 @@ import dlmath as dm
 METHODS = ["cg", "minres"]
 
 
-@pytest.fixture(autouse=True)
-def _float64():
-    with jax.enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 def rotated(eigenvalues, seed=0):
