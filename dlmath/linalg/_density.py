@@ -218,9 +218,11 @@ def _spectral_density(
 
 def _by_lanczos(key: Any, op: Operator, num_probes: int, num_steps: int, probes: str, block: int) -> _Measures:
     runs = tridiagonals(key, op, num_probes, num_steps, probes, block)
-    full, late, early = (
-        gauss(runs.diagonal[:, :k], runs.off_diagonal[:, : k - 1]) for k in _steps(runs.diagonal.shape[1])
-    )
+    # A coefficient of zero ends a tridiagonal matrix early: what comes after has no weight. So one call serves all three;
+    # as three they would be three programs' worth of compilation, and batched calls of jaxlib 0.10 block each other.
+    kept = jnp.arange(runs.off_diagonal.shape[1]) < jnp.asarray(_steps(runs.diagonal.shape[1]))[:, None, None] - 1
+    nodes, weights = jax.vmap(gauss, in_axes=(None, 0))(runs.diagonal, runs.off_diagonal * kept)
+    full, late, early = zip(nodes, weights, strict=True)
     return _Measures(
         full, (late, early), full[1], (0.0, 0.0, 0.0), 1 / full[0].shape[1], runs.num_breakdowns.sum(dtype=jnp.int32),
         runs.first_nan_step, jnp.asarray(True),
