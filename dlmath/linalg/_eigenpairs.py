@@ -33,6 +33,8 @@ _FLOOR = 10.0
 # from the k-th value, after at least so many products with a fresh random vector: within fewer, a component of size
 # n^-½ of that vector along a missed eigenvector has not had the time to grow.
 _SEARCHED, _SEARCH_STEPS = 0.01, 10
+# Projected matrices up to this size take less time than a product, so that convergence is looked at more often.
+_SMALL = 64
 
 
 def eigenpairs(
@@ -150,7 +152,7 @@ def _restarted(key, op, start, tol, max_restarts, k, size, which, absolute, sear
     dtype, n = start.dtype, op.size
     key_start, key_steps, key_restarts, key_verify = jax.random.split(key, 4)
     kept = min(k + max(1, (size - k) // 2), size - 1)
-    every = min(k, 5)
+    every = min(k, 2 if size <= _SMALL else 5)
     floor = _FLOOR * noise(op, dtype)
 
     def ritz(state: _State) -> Any:
@@ -203,7 +205,7 @@ def _restarted(key, op, start, tol, max_restarts, k, size, which, absolute, sear
         row = state.count
         basis = jax.lax.dynamic_update_slice(state.basis, state.vector[None], (row, jnp.zeros_like(row)))
         step_key = jax.random.fold_in(key_steps, state.matvecs)
-        taken = krylov_step(step_key, op, basis, state.vector, state.norm, row + 1 == n)
+        taken = krylov_step(step_key, op, (basis,), row, state.vector, state.coupling, state.norm, row + 1 == n)
         expected = jnp.zeros(size, dtype).at[row - 1].set(jnp.where(row > 0, state.coupling, 0.0))
         gap = jnp.max(jnp.abs(taken.column - expected).at[row].set(0.0))
         first_nan = jnp.where((state.first_nan < 0) & ~taken.finite, state.matvecs, state.first_nan)
@@ -232,7 +234,7 @@ def _restarted(key, op, start, tol, max_restarts, k, size, which, absolute, sear
         keep = jnp.where(state.done | state.switch, k, jnp.minimum(kept, state.count))
         mask = jnp.arange(size) < keep
         basis = product((vectors * mask).T, state.basis)
-        random = lambda: random_orthogonal(jax.random.fold_in(key_restarts, state.restarts), basis)
+        random = lambda: random_orthogonal(jax.random.fold_in(key_restarts, state.restarts), (basis,))
         return state._replace(
             basis=basis,
             matrix=jnp.diag(values * mask),
@@ -270,7 +272,8 @@ def _restarted(key, op, start, tol, max_restarts, k, size, which, absolute, sear
     )
     state = jax.lax.while_loop(lambda s: ~s.done & (s.restarts <= max_restarts), cycle, state)
     known = jnp.diagonal(state.matrix)[:k], state.error[:k]
-    found = verified(key_verify, op, state.basis[:k], *known, state.done, floor * state.norm, which)
+    wanted = allowed(known[0], state.norm)
+    found = verified(key_verify, op, state.basis[:k], *known, state.done, floor * state.norm, wanted, which)
     return found._replace(
         converged=(found.residuals <= allowed(found.values, state.norm)) & (state.first_nan < 0),
         num_breakdowns=state.breakdowns,

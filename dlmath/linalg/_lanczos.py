@@ -17,6 +17,9 @@ from dlmath.typing import Key
 _BREAKDOWN = 64.0
 # The same where `matvec_eps` states the error of a whole product: nothing is left to accumulate.
 _BREAKDOWN_STATED = 4.0
+# A pass of Gram-Schmidt leaves a part eps/_CANCELLED of the result along the basis, unless the result is shorter than
+# this part of what the pass was given; then another one follows (Daniel, Gragg, Kaufman, Stewart 1976).
+_CANCELLED = 0.7
 
 
 class Lanczos(NamedTuple):
@@ -54,7 +57,8 @@ class Lanczos(NamedTuple):
 def lanczos(key: Key, op: Operator, v0: Any, num_steps: int) -> Lanczos:
     """The tridiagonal matrix T = QAQᵀ on an orthonormal basis of the Krylov space of A and v0.
 
-    Every vector is made orthogonal to all earlier ones twice. Where what is left is within 64 roundings of ‖A‖ (or
+    Every vector is made orthogonal to the two before it, then to all earlier ones, and once more where that made it
+    much shorter. Where what is left is within 64 roundings of ‖A‖ (or
     4 `matvec_eps`), the space is exhausted, the normal case for operators of low rank: the coupling is set to zero
     and a random vector orthogonal to the basis continues. So T is always that of A on orthonormal vectors, and the
     Gauss quadrature of v0 (nodes: eigenvalues of T, weights: squared first components of its eigenvectors) is
@@ -78,7 +82,7 @@ def lanczos(key: Key, op: Operator, v0: Any, num_steps: int) -> Lanczos:
     >>> [round(float(x), 4) for x in jnp.linalg.eigvalsh(found.matrix)]
     [1.0, 2.0, 3.0]
 
-    Cost: k products and 8k²n operations; memory kn.
+    Cost: k products and 4k²n operations; memory kn.
     Source: Golub and Meurant 2010, Matrices, Moments and Quadrature; Parlett 1998, The Symmetric Eigenvalue Problem,
     §6.9 (twice is enough).
     """
@@ -91,18 +95,20 @@ def lanczos(key: Key, op: Operator, v0: Any, num_steps: int) -> Lanczos:
     return found
 
 
-@partial(jax.jit, static_argnames="num_steps")
-def _lanczos(key: Key, op: Operator, start: Float[Array, " n"], num_steps: int) -> Lanczos:
+@partial(jax.jit, static_argnames=("num_steps", "block"))
+def _lanczos(key: Key, op: Operator, start: Float[Array, " n"], num_steps: int, block: int | None = None) -> Lanczos:
+    """`block`: rows of the basis kept in one array; those not yet in use are not read. One copy more to return it."""
     dtype = start.dtype
     key_start, key_steps = jax.random.split(key)
-    basis = jnp.zeros((num_steps, op.size), dtype)
+    rows = [min(block or num_steps, num_steps - i) for i in range(0, num_steps, block or num_steps)]
+    basis = tuple(jnp.zeros((size, op.size), dtype) for size in rows)
     zeros = jnp.zeros(num_steps, dtype)
 
     def body(step: Any, carry: Any) -> Any:
         basis, vector, coupling, diagonal, off_diagonal, norm, asymmetry, breakdowns, first_nan = carry
-        basis = jax.lax.dynamic_update_slice(basis, vector[None], (step, jnp.zeros_like(step)))
+        basis = _store(basis, step, vector)
         last = step + 1 == num_steps
-        taken = krylov_step(jax.random.fold_in(key_steps, step), op, basis, vector, norm, last)
+        taken = krylov_step(jax.random.fold_in(key_steps, step), op, basis, step, vector, coupling, norm, last)
         expected = jnp.zeros(num_steps, dtype).at[step - 1].set(jnp.where(step > 0, coupling, 0.0))
         gap = jnp.max(jnp.abs(taken.column - expected).at[step].set(0.0))
         return (
@@ -126,7 +132,7 @@ def _lanczos(key: Key, op: Operator, start: Float[Array, " n"], num_steps: int) 
     return Lanczos(
         diagonal,
         off_diagonal[:-1],
-        basis,
+        basis[0] if len(basis) == 1 else jnp.concatenate(basis),
         coupling * vector,
         coupling,
         breakdowns,
@@ -156,29 +162,53 @@ class Step(NamedTuple):
     finite: Bool[Array, ""]
 
 
-def krylov_step(key: Key, op: Operator, basis: Any, vector: Any, norm: Any, last: Any = False) -> Step:
-    """Extends a basis, rows not yet in use being zero, by the product with `vector`; by a random vector unless last."""
-    image = op.flat(vector.astype(op.dtype)).astype(basis.dtype)
+def krylov_step(
+    key: Key, op: Operator, basis: tuple[Any, ...], row: Any, vector: Any, coupling: Any, norm: Any, last: Any = False
+) -> Step:
+    """Extends a basis, rows not yet in use being zero, by the product with its last row; by a random one unless last.
+
+    Args:
+        key: draws the random vector.
+        op: the operator.
+        basis: arrays whose rows together are the basis.
+        row: the number of its last row in use.
+        vector: that row.
+        coupling: what is known of ⟨previous row, A·vector⟩, which may be zero.
+        norm: the largest ‖Aq‖ so far.
+        last: whether no vector has to follow.
+    """
+    image = op.flat(vector.astype(op.dtype)).astype(vector.dtype)
     length = vector_norm(image)
     # The length overflows before the entries do.
     finite = jnp.isfinite(length)
     image = jnp.where(finite, image, 0.0)
     norm = jnp.maximum(norm, jnp.where(finite, length, 0.0))
-    rest, column = _project_out(basis, image)
-    rest, correction = _project_out(basis, rest)
+    # For a symmetric operator these two are all there is, so that one pass over the basis is left with roundings.
+    own = product(vector, image)
+    rest = image - own * vector - coupling * _row(basis, row - 1)
+    before = vector_norm(rest)
+    rest, column = _project_out(basis, rest, row)
+    column = column.at[row].add(own).at[row - 1].add(jnp.where(row > 0, coupling, 0.0))
+
+    def again(rest: Any, column: Any) -> Any:
+        rest, correction = _project_out(basis, rest, row)
+        return rest, column + correction
+
+    shortened = vector_norm(rest) < _CANCELLED * before
+    rest, column = jax.lax.cond(shortened, again, lambda rest, column: (rest, column), rest, column)
     coupling = vector_norm(rest)
-    exhausted = coupling <= breakdown_threshold(op, basis.dtype) * norm
+    exhausted = coupling <= breakdown_threshold(op, vector.dtype) * norm
     following = jax.lax.cond(
         exhausted & ~jnp.asarray(last),
         lambda: random_orthogonal(key, basis),
         lambda: rest / jnp.where(coupling > 0, coupling, 1.0),
     )
-    return Step(column + correction, following, jnp.where(exhausted, 0.0, coupling), norm, exhausted, finite)
+    return Step(column, following, jnp.where(exhausted, 0.0, coupling), norm, exhausted, finite)
 
 
-def random_orthogonal(key: Key, basis: Float[Array, "k n"]) -> Float[Array, " n"]:
+def random_orthogonal(key: Key, basis: tuple[Any, ...]) -> Float[Array, " n"]:
     """A random unit vector orthogonal to the rows of a basis; zero rows do not count."""
-    vector = unit(jax.random.normal(key, basis.shape[1:], basis.dtype))
+    vector = unit(jax.random.normal(key, basis[0].shape[1:], basis[0].dtype))
     # Near full dimension the first pass leaves little of the vector, so two more follow.
     for _ in range(3):
         vector = unit(_project_out(basis, vector)[0])
@@ -256,6 +286,42 @@ def raise_on_nan(first_nan_step: Any) -> None:
         )
 
 
-def _project_out(basis: Any, vector: Any) -> tuple[Any, Any]:
-    coefficients = product(basis, vector)
-    return vector - product(coefficients, basis), coefficients
+def _project_out(basis: tuple[Any, ...], vector: Any, row: Any = None) -> tuple[Any, Any]:
+    """What is orthogonal to the rows up to number `row`, and the coefficients of the rest."""
+    coefficients, start = [], 0
+    for part in basis:
+        project, zeros = partial(_project_out_part, part), jnp.zeros(len(part), vector.dtype)
+        if start == 0 or row is None:
+            vector, found = project(vector)
+        else:
+            # A part that is not in use yet is zero, and not read.
+            vector, found = jax.lax.cond(row >= start, project, lambda vector, zeros=zeros: (vector, zeros), vector)
+        coefficients.append(found)
+        start += len(part)
+    return vector, jnp.concatenate(coefficients)
+
+
+def _project_out_part(part: Any, vector: Any) -> tuple[Any, Any]:
+    coefficients = product(part, vector)
+    return vector - product(coefficients, part), coefficients
+
+
+def _store(basis: tuple[Any, ...], row: Any, vector: Any) -> tuple[Any, ...]:
+    """The basis with one row replaced, in place inside a loop."""
+    stored, start = [], 0
+    for part in basis:
+        local = jnp.clip(row - start, 0, len(part) - 1)
+        new = jnp.where(local == row - start, vector, part[local])
+        stored.append(jax.lax.dynamic_update_slice(part, new[None], (local, jnp.zeros_like(local))))
+        start += len(part)
+    return tuple(stored)
+
+
+def _row(basis: tuple[Any, ...], row: Any) -> Any:
+    """One row; zero for a number below zero."""
+    found, start = 0.0, 0
+    for part in basis:
+        local = jnp.clip(row - start, 0, len(part) - 1)
+        found += jnp.where(local == row - start, part[local], 0.0)
+        start += len(part)
+    return found

@@ -10,6 +10,10 @@ from dlmath.linalg._lanczos import _lanczos, work_dtype
 from dlmath.linalg._operator import Operator
 from dlmath.linalg._probes import blocks, draw, keys_of
 
+# Rows of a basis kept together: steps before the last part is begun do not read it. More parts read less and take
+# longer to compile.
+_PART = 24
+
 
 class Tridiagonals(NamedTuple):
     """The tridiagonal matrices of Lanczos runs from independent probes, and what happened on the way."""
@@ -25,7 +29,8 @@ def tridiagonals(key: Any, op: Operator, num_probes: int, num_steps: int, probes
 
     def one(key: Any) -> Tridiagonals:
         probe_key, restart_key = jax.random.split(key)
-        run = _lanczos(restart_key, op, draw(probe_key, op, probes).astype(work_dtype(op)), min(num_steps, op.size))
+        start = draw(probe_key, op, probes).astype(work_dtype(op))
+        run = _lanczos(restart_key, op, start, min(num_steps, op.size), _PART)
         return Tridiagonals(run.diagonal, run.off_diagonal, run.num_breakdowns, run.first_nan_step)
 
     return blocks(one, keys_of(key, num_probes), block)

@@ -229,7 +229,18 @@ def test_one_product_confirms_pairs_and_a_false_one_has_all_measured(claimed, nu
 
     op, basis = from_spectrum(np.arange(4.0)), rotation(4, 0).T[:0:-1]
     claims = jnp.asarray(claimed, jnp.float32), jnp.zeros(3, jnp.float32)
-    found = verified(KEY, op, jnp.asarray(basis, jnp.float32), *claims, jnp.asarray(True), 1e-5, "largest")
+    found = verified(KEY, op, jnp.asarray(basis, jnp.float32), *claims, jnp.asarray(True), 1e-5, 1e-5, "largest")
     np.testing.assert_allclose(found.values, [3.0, 2.0, 1.0], rtol=1e-5)
     assert found.residuals.max() < 1e-5
     assert found.num_matvecs == num_matvecs
+
+
+@pytest.mark.parametrize(("wanted", "num_matvecs"), [(0.021, 1), (0.019, 4)])
+def test_pairs_as_good_as_wanted_are_confirmed_with_the_residual_of_the_product_that_did(wanted, num_matvecs):
+    from dlmath.linalg._ritz import verified
+
+    op, basis = from_spectrum(np.arange(4.0)), rotation(4, 0).T[:0:-1]
+    claims = jnp.array([3.0, 2.0, 1.01]), jnp.zeros(3)
+    found = verified(KEY, op, jnp.asarray(basis, jnp.float32), *claims, jnp.asarray(True), 1e-5, wanted, "largest")
+    assert found.num_matvecs == num_matvecs
+    np.testing.assert_allclose(found.residuals, 0.01 if num_matvecs == 1 else 0.0, atol=1e-5)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import dlmath as dm
-from dlmath.linalg._lanczos import krylov_step
+from dlmath.linalg._lanczos import _lanczos, krylov_step
 
 KEY = jax.random.key(0)
 N = 120
@@ -228,7 +228,7 @@ def test_a_new_vector_is_orthogonal_where_its_image_is_almost_in_the_span_of_the
     rows = jnp.asarray(rotation(N, 0)[:, :11].T, jnp.float32)
     couplings = jnp.concatenate([jnp.ones(10), jnp.array([1e-4])])
     op = dm.linalg.operator(coupled, jnp.zeros(N), rows[9], couplings @ rows)
-    step = krylov_step(KEY, op, rows[:10], rows[9], jnp.float32(0.0))
+    step = krylov_step(KEY, op, (rows[:10],), 9, rows[9], jnp.float32(0.0), jnp.float32(0.0))
     assert float(step.coupling) == pytest.approx(1e-4, rel=1e-2)
     overlap = np.asarray(rows[:10], np.float64) @ np.asarray(step.vector, np.float64)
     assert np.abs(overlap).max() <= 20 * np.finfo(np.float32).eps
@@ -236,6 +236,17 @@ def test_a_new_vector_is_orthogonal_where_its_image_is_almost_in_the_span_of_the
 
 def coupled(last, image, vector):
     return jnp.vdot(last, vector) * image
+
+
+@pytest.mark.parametrize("block", [1, 7, 30])
+def test_a_basis_in_parts_gives_the_same_tridiagonal_matrix(block):
+    op = dm.linalg.from_matrix(jnp.asarray(symmetric(SPECTRA["negative definite"]), jnp.float32))
+    start = jnp.ones(N)
+    whole, parts = _lanczos(KEY, op, start, 30), _lanczos(KEY, op, start, 30, block)
+    np.testing.assert_allclose(parts.diagonal, whole.diagonal, atol=1e-4)
+    np.testing.assert_allclose(parts.off_diagonal, whole.off_diagonal, atol=1e-4)
+    gram = np.asarray(parts.basis, np.float64) @ np.asarray(parts.basis, np.float64).T
+    assert np.abs(gram - np.eye(30)).max() <= 20 * np.finfo(np.float32).eps
 
 
 traces = []
