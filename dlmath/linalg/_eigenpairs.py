@@ -32,7 +32,7 @@ _FLOOR = 10.0
 # The complement of what is found counts as searched when its first Ritz value is known to this part of its distance
 # from the k-th value, after at least so many products with a fresh random vector: within fewer, a component of size
 # n^-½ of that vector along a missed eigenvector has not had the time to grow.
-_SEARCHED, _SEARCH_STEPS = 0.01, 10
+_SEARCHED, _SEARCH_STEPS = 0.1, 10
 # Projected matrices up to this size take less time than a product, so that convergence is looked at more often.
 _SMALL = 64
 
