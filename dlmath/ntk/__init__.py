@@ -6,8 +6,10 @@ curves take Gram matrices, empirical or of infinite width.
 """
 
 from dlmath.ntk._alignment import Spectrum, alignment, effective_rank, similarity, spectrum, task_coefficients
+from dlmath.ntk._change import KernelChange, kernel_change
 from dlmath.ntk._covariance import monte_carlo, nngp
 from dlmath.ntk._empirical import empirical, per_parameter
+from dlmath.ntk._lazy import lazy, lazy_loss
 from dlmath.ntk._learning_curve import LearningCurve, learning_curve
 from dlmath.ntk._linearize import linearize, taylor
 from dlmath.ntk._operator import operator
@@ -19,6 +21,7 @@ RESULTS_VERSION = 1
 
 __all__ = [
     "Grams",
+    "KernelChange",
     "LearningCurve",
     "Plan",
     "Posterior",
@@ -29,6 +32,9 @@ __all__ = [
     "empirical",
     "gp_posterior",
     "gradient_descent",
+    "kernel_change",
+    "lazy",
+    "lazy_loss",
     "learning_curve",
     "linearize",
     "max_learning_rate",

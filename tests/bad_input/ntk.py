@@ -173,4 +173,18 @@ CASES = [
         ValueError,
         r"get must be one of 'ntk', 'nngp', got 'nkt'; did you mean 'ntk'\?",
     ),
+    ("lazy, scale of zero", lambda: ntk.lazy(apply, W, 0.0), ValueError, r"alpha must be positive, got 0"),
+    ("lazy_loss, no loss", lambda: ntk.lazy_loss("mse", 2.0), TypeError, r"loss must be a function, got 'mse'"),
+    (
+        "kernel_change, other inputs",
+        lambda: ntk.kernel_change(np.eye(3), np.eye(4)),
+        ValueError,
+        r"kernel0 and kernel1 must have the same shape, got \(3, 3\) and \(4, 4\)",
+    ),
+    (
+        "kernel_change, from zero",
+        lambda: ntk.kernel_change(np.zeros([2, 2]), np.eye(2)),
+        ValueError,
+        r"kernel0 must have an entry that is not zero",
+    ),
 ]
