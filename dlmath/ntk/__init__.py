@@ -8,6 +8,7 @@ curves take Gram matrices, empirical or of infinite width.
 from dlmath.ntk._alignment import Spectrum, alignment, effective_rank, similarity, spectrum, task_coefficients
 from dlmath.ntk._change import KernelChange, kernel_change
 from dlmath.ntk._covariance import monte_carlo, nngp
+from dlmath.ntk._drift import KernelDrift, kernel_drift
 from dlmath.ntk._empirical import empirical, per_parameter
 from dlmath.ntk._lazy import lazy, lazy_loss
 from dlmath.ntk._learning_curve import LearningCurve, learning_curve
@@ -22,6 +23,7 @@ RESULTS_VERSION = 1
 __all__ = [
     "Grams",
     "KernelChange",
+    "KernelDrift",
     "LearningCurve",
     "Plan",
     "Posterior",
@@ -33,6 +35,7 @@ __all__ = [
     "gp_posterior",
     "gradient_descent",
     "kernel_change",
+    "kernel_drift",
     "lazy",
     "lazy_loss",
     "learning_curve",

@@ -187,4 +187,16 @@ CASES = [
         ValueError,
         r"kernel0 must have an entry that is not zero",
     ),
+    (
+        "kernel_drift, targets of other inputs",
+        lambda: ntk.kernel_drift(apply, X, np.ones(5)),
+        ValueError,
+        r"x and y must have the same number of rows, got shapes \(4, 3\) and \(5,\)",
+    ),
+    (
+        "kernel_drift, unknown outputs",
+        lambda: ntk.kernel_drift(apply, X, outputs="diagonal"),
+        ValueError,
+        r"outputs must be one of 'trace', 'full', got 'diagonal'",
+    ),
 ]
