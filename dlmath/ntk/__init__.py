@@ -10,6 +10,8 @@ from dlmath.ntk._change import KernelChange, kernel_change
 from dlmath.ntk._covariance import monte_carlo, nngp
 from dlmath.ntk._drift import KernelDrift, kernel_drift
 from dlmath.ntk._empirical import empirical, per_parameter
+from dlmath.ntk._gram import gram
+from dlmath.ntk._gram_store import StoredGram, read_gram
 from dlmath.ntk._lazy import lazy, lazy_loss
 from dlmath.ntk._learning_curve import LearningCurve, learning_curve
 from dlmath.ntk._linearize import linearize, taylor
@@ -29,11 +31,13 @@ __all__ = [
     "Posterior",
     "RESULTS_VERSION",
     "Spectrum",
+    "StoredGram",
     "alignment",
     "effective_rank",
     "empirical",
     "gp_posterior",
     "gradient_descent",
+    "gram",
     "kernel_change",
     "kernel_drift",
     "lazy",
@@ -47,6 +51,7 @@ __all__ = [
     "operator",
     "per_parameter",
     "plan",
+    "read_gram",
     "similarity",
     "spectrum",
     "task_coefficients",
