@@ -14,7 +14,7 @@ import numpy as np
 
 from dlmath import check
 from dlmath.ntk import _gram_store, _inputs
-from dlmath.ntk._gram_store import Layout, StoredGram, read_gram
+from dlmath.ntk._gram_store import Layout, read_gram
 from dlmath.typing import KernelFn
 
 _PROBED = 4
@@ -39,7 +39,8 @@ def gram(
 
     Args:
         kernel: (x1[n1, ...], x2[n2, ...] or None) -> [n1, n2], such as `model.kernel`, a function of `dlmath.kernels`,
-            or functools.partial(ntk.empirical, apply, params, outputs="trace"). It is called with NumPy arrays.
+            or functools.partial(ntk.empirical, apply, params, outputs="trace"). It is called with NumPy arrays
+            in the precision of JAX's mode.
         x1: inputs, a pytree of arrays with n1 rows.
         x2: inputs like `x1`, n2 rows; None means x1 against itself.
         block_size: rows and columns of a tile, at most; tiles are of equal size, the last of a row is filled up by
@@ -130,8 +131,7 @@ class _Tiles:
 
 def _described(kernel: Any, x1: Any, x2: Any, block_size: Any) -> tuple[_Tiles, Layout, Callable[[], dict[str, Any]]]:
     check.callable_("kernel", kernel)
-    x1 = jax.tree.map(np.asarray, _inputs.leading("x1", x1))
-    x2 = None if x2 is None else jax.tree.map(np.asarray, _inputs.leading("x2", x2))
+    x1, x2 = _on_host("x1", x1), None if x2 is None else _on_host("x2", x2)
     if x2 is not None:
         _inputs.check_same_features(x1, x2)
     block_size = check.positive_int("block_size", block_size)
@@ -151,6 +151,12 @@ def _described(kernel: Any, x1: Any, x2: Any, block_size: Any) -> tuple[_Tiles, 
         }
 
     return _Tiles(kernel, x1, x2, layout, *options), layout, record
+
+
+def _on_host(argument: str, x: Any) -> Any:
+    # In the precision of JAX's mode.
+    cast = lambda leaf: np.asarray(leaf, jax.dtypes.canonicalize_dtype(leaf.dtype))
+    return jax.tree.map(cast, _inputs.leading(argument, x))
 
 
 def _computed(units: list[Any], tiles: _Tiles, engine: Any) -> Iterator[tuple[Any, np.ndarray]]:
