@@ -14,6 +14,10 @@ def apply(params, x):
     return x @ params
 
 
+def dot(x1, x2=None):
+    return x1 @ (x1 if x2 is None else x2).T
+
+
 CASES = [
     (
         "empirical, integer parameters",
@@ -198,5 +202,37 @@ CASES = [
         lambda: ntk.kernel_drift(apply, X, outputs="diagonal"),
         ValueError,
         r"outputs must be one of 'trace', 'full', got 'diagonal'",
+    ),
+    (
+        "gram, no tiles",
+        lambda: ntk.gram(dot, X, block_size=0),
+        ValueError,
+        r"block_size must be positive, got 0",
+    ),
+    ("gram, a matrix for a kernel", lambda: ntk.gram(np.eye(4), X), TypeError, r"kernel must be a function"),
+    (
+        "gram, other features",
+        lambda: ntk.gram(dot, X, np.ones([5, 2], np.float32)),
+        ValueError,
+        r"x1 and x2 must have the same features",
+    ),
+    (
+        "gram, a kernel of all outputs",
+        lambda: ntk.gram(lambda x1, x2=None: np.ones([4, 4, 2, 2]), X),
+        ValueError,
+        r"kernel must return a matrix of floats of shape \(4, 4\) .*, got float64\[4, 4, 2, 2\]",
+    ),
+    (
+        "gram, a kernel that overflows",
+        lambda: ntk.gram(lambda x1, x2=None: np.full([4, 4], np.inf), X),
+        ValueError,
+        r"kernel must return finite entries, got NaN or infinity in rows 0 to 3 and columns 0 to 3",
+    ),
+    ("gram, an engine by its name", lambda: ntk.gram(dot, X, engine="dask"), TypeError, r"engine must be a function"),
+    (
+        "read_gram, nothing there",
+        lambda: ntk.read_gram("/nowhere"),
+        FileNotFoundError,
+        r"store /nowhere holds no Gram matrix; make it by gram",
     ),
 ]
