@@ -137,7 +137,7 @@ def _described(kernel: Any, x1: Any, x2: Any, block_size: Any) -> tuple[_Tiles, 
     block_size = check.positive_int("block_size", block_size)
     shape = (_length(x1), _length(x1 if x2 is None else x2))
     sides = (_side(shape[0], block_size), _side(shape[1], block_size))
-    options = (jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision)
+    options = (jax.config.read("jax_enable_x64"), jax.config.read("jax_default_matmul_precision"))
     tiles = _Tiles(kernel, x1, x2, Layout(shape, sides, x2 is None, ""), *options)
     values = tiles.between(_probed(x1), _probed(x1 if x2 is None else x2))
     layout = tiles.layout._replace(dtype=values.dtype.name)
@@ -165,9 +165,9 @@ def _computed(units: list[Any], tiles: _Tiles, engine: Any) -> Iterator[tuple[An
     with contextlib.ExitStack() as stack:
         if isinstance(engine, contextlib.AbstractContextManager):
             stack.enter_context(engine)
-        if hasattr(engine, "platform"):
-            engine.platform()  # raises if workers differ from each other or from here
-        yield from (engine or _on_devices)(units, tiles)
+        getattr(engine, "platform", lambda: None)()  # raises if workers differ from each other or from here
+        compute: Any = engine or _on_devices
+        yield from compute(units, tiles)
 
 
 def _on_devices(units: Iterable[Any], compute: Callable[[Any], Any]) -> Iterator[tuple[Any, Any]]:
