@@ -137,7 +137,8 @@ def _described(kernel: Any, x1: Any, x2: Any, block_size: Any) -> tuple[_Tiles, 
     block_size = check.positive_int("block_size", block_size)
     shape = (_length(x1), _length(x1 if x2 is None else x2))
     sides = (_side(shape[0], block_size), _side(shape[1], block_size))
-    options = (jax.config.read("jax_enable_x64"), jax.config.read("jax_default_matmul_precision"))
+    stated: Any = jax.config
+    options = (stated.jax_enable_x64, stated.jax_default_matmul_precision)
     tiles = _Tiles(kernel, x1, x2, Layout(shape, sides, x2 is None, ""), *options)
     values = tiles.between(_probed(x1), _probed(x1 if x2 is None else x2))
     layout = tiles.layout._replace(dtype=values.dtype.name)
