@@ -13,6 +13,7 @@ from dlmath.linalg._kernel_ridge import KernelRidge, interpolate, kernel_ridge, 
 from dlmath.linalg._lanczos import Lanczos, lanczos
 from dlmath.linalg._least_squares import min_norm, ridge
 from dlmath.linalg._logdet import logdet
+from dlmath.linalg._nystrom import nystrom_preconditioner
 from dlmath.linalg._operator import Operator, from_matrix, operator
 from dlmath.linalg._plan import Plan, plan
 from dlmath.linalg._probes import interval
@@ -46,6 +47,7 @@ __all__ = [
     "lanczos",
     "logdet",
     "min_norm",
+    "nystrom_preconditioner",
     "operator",
     "plan",
     "predict",

@@ -6,8 +6,13 @@ curves take Gram matrices, empirical or of infinite width.
 """
 
 from dlmath.ntk._alignment import Spectrum, alignment, effective_rank, similarity, spectrum, task_coefficients
+from dlmath.ntk._change import KernelChange, kernel_change
 from dlmath.ntk._covariance import monte_carlo, nngp
+from dlmath.ntk._drift import KernelDrift, kernel_drift
 from dlmath.ntk._empirical import empirical, per_parameter
+from dlmath.ntk._gram import gram
+from dlmath.ntk._gram_store import StoredGram, read_gram
+from dlmath.ntk._lazy import lazy, lazy_loss
 from dlmath.ntk._learning_curve import LearningCurve, learning_curve
 from dlmath.ntk._linearize import linearize, taylor
 from dlmath.ntk._operator import operator
@@ -19,16 +24,24 @@ RESULTS_VERSION = 1
 
 __all__ = [
     "Grams",
+    "KernelChange",
+    "KernelDrift",
     "LearningCurve",
     "Plan",
     "Posterior",
     "RESULTS_VERSION",
     "Spectrum",
+    "StoredGram",
     "alignment",
     "effective_rank",
     "empirical",
     "gp_posterior",
     "gradient_descent",
+    "gram",
+    "kernel_change",
+    "kernel_drift",
+    "lazy",
+    "lazy_loss",
     "learning_curve",
     "linearize",
     "max_learning_rate",
@@ -38,6 +51,7 @@ __all__ = [
     "operator",
     "per_parameter",
     "plan",
+    "read_gram",
     "similarity",
     "spectrum",
     "task_coefficients",

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from dlmath import check
+from dlmath.ntk._gram_store import StoredGram
 
 RANKS = ("entropy", "participation", "intrinsic")
 
@@ -165,7 +166,7 @@ def similarity(gram1: Any, gram2: Any, *, centered: bool = True) -> Float[Array,
 
 def square(argument: str, gram: Any) -> Any:
     """A Gram matrix as a floating array; ValueError unless it is square and symmetric to rounding."""
-    k = check.array(argument, gram, ndim=2)
+    k = check.array(argument, in_memory(gram), ndim=2)
     if k.shape[0] != k.shape[1]:
         raise ValueError(f"{argument} must be a square matrix [n, n], got shape {tuple(k.shape)}")
     floating = jnp.issubdtype(k.dtype, jnp.floating)
@@ -176,6 +177,11 @@ def square(argument: str, gram: Any) -> Any:
             raise ValueError(f"{argument} must be symmetric, got entries that differ by {gap:.3g} from their mirror")
     k = jnp.asarray(k)
     return k if floating else k.astype(float)
+
+
+def in_memory(gram: Any) -> Any:
+    """A Gram matrix as it is, or read from its store, once."""
+    return np.asarray(gram) if isinstance(gram, StoredGram) else gram
 
 
 def check_definite(argument: str, eigenvalues: Any) -> None:

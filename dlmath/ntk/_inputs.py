@@ -29,8 +29,7 @@ def checked_pair(apply: Any, params: Any, x1: Any, x2: Any) -> tuple[Any, Any]:
     if x2 is None:
         return x1, None
     x2 = rows("x2", x2)
-    if _features(x1) != _features(x2):
-        raise ValueError(f"x1 and x2 must have the same features, got {_words(x1)} and {_words(x2)}")
+    check_same_features(x1, x2)
     promote = lambda a, b: jax.tree.map(lambda p, q: p.astype(jnp.promote_types(p.dtype, q.dtype)), a, b)
     return promote(x1, x2), promote(x2, x1)
 
@@ -46,6 +45,11 @@ def options(outputs: str, method: str, batch_size: int | None) -> dict[str, Any]
 
 def rows(argument: str, x: Any) -> Any:
     """Inputs [n, ...] as JAX arrays, checked."""
+    return jax.tree.map(jnp.asarray, leading(argument, x))
+
+
+def leading(argument: str, x: Any) -> Any:
+    """Inputs [n, ...] where they are, checked."""
     leaves, treedef = jax.tree.flatten(x)
     leaves = [check.array(argument, leaf) for leaf in leaves]
     shapes = [tuple(np.shape(leaf)) for leaf in leaves]
@@ -54,7 +58,13 @@ def rows(argument: str, x: Any) -> Any:
             f"{argument} must have a leading batch axis, the same for all its arrays, got "
             f"{', '.join(map(str, shapes)) or 'no arrays'}"
         )
-    return jax.tree.unflatten(treedef, [jnp.asarray(leaf) for leaf in leaves])
+    return jax.tree.unflatten(treedef, leaves)
+
+
+def check_same_features(x1: Any, x2: Any) -> None:
+    """ValueError unless examples of two sets have the same structure and shapes."""
+    if _features(x1) != _features(x2):
+        raise ValueError(f"x1 and x2 must have the same features, got {_words(x1)} and {_words(x2)}")
 
 
 def check_outputs(argument: str, apply: Any, params: Any, x: Any) -> Any:

@@ -9,15 +9,20 @@ import numpy as np
 from jax.scipy.linalg import cho_solve, solve_triangular
 from jaxtyping import Array, Bool, Float
 
-from dlmath import check
-from dlmath.ntk._alignment import check_definite, square
+from dlmath import check, linalg
+from dlmath.ntk import _iterative
+from dlmath.ntk._alignment import check_definite, in_memory, square
+
+METHODS = ("auto", "cholesky", "cg")
+_LARGE = 10_000
+"""Training inputs above which "auto" does not factorise."""
 
 
 class Grams(NamedTuple):
     """Kernel matrices between m new and n training inputs.
 
     Attributes:
-        train: [n, n].
+        train: [n, n]; `gp_posterior` also takes a `StoredGram` or an `Operator` on n numbers, such as `ntk.operator`.
         new: [m, n], rows are new inputs.
         prior: [m, m] between the new ones, or their variances [m]; None where no covariance is wanted.
     """
@@ -33,11 +38,14 @@ class Posterior(NamedTuple):
     Attributes:
         mean: [m] or [m, o], as the targets.
         covariance: [m, m], or variances [m], as `Grams.prior`; None without it.
-        log_marginal_likelihood: log density of the targets under the prior, summed over outputs; None for networks
-            trained for a finite time or by their tangent kernel, whose distribution is no posterior.
-        jitter: what was added to the diagonal of the training matrix for its factorisation, in its units.
-        residual: ‖(K + jitter I) α − y‖/‖y‖ of the solve (0 where none is made).
-        positive_definite: whether the factorisation succeeded; if not, numbers are those of the identity in its place.
+        log_marginal_likelihood: log density of the targets under the prior, summed over outputs; None for conjugate
+            gradients, which see no determinant, and for networks trained for a finite time or by their tangent kernel,
+            whose distribution is no posterior.
+        jitter: what was added to the diagonal of the training matrix, in its units.
+        residual: ‖(K + (σ² + jitter) I) α − y‖/‖y‖ of the solve (0 where none is made); by conjugate gradients the largest
+            over the systems solved.
+        positive_definite: whether the factorisation succeeded; if not, numbers are those of the identity in its place. By
+            conjugate gradients whether no direction of curvature ≤ 0 came up.
     """
 
     mean: Float[Array, "m *o"]
@@ -48,7 +56,9 @@ class Posterior(NamedTuple):
     positive_definite: Bool[Array, ""]
 
 
-def gp_posterior(grams: Grams, y: Any, *, noise: Any = 0.0, jitter: Any = None) -> Posterior:
+def gp_posterior(
+    grams: Grams, y: Any, *, noise: Any = 0.0, jitter: Any = None, method: str = "auto", tol: float | None = None
+) -> Posterior:
     """The posterior of a Gaussian process of zero mean, y = f(x) + ε with ε of variance σ².
 
     mean = K* (K + σ²I)⁻¹ y,    covariance = K** − K* (K + σ²I)⁻¹ K*ᵀ.
@@ -60,16 +70,19 @@ def gp_posterior(grams: Grams, y: Any, *, noise: Any = 0.0, jitter: Any = None) 
         y: targets [n] or [n, o].
         noise: σ² ≥ 0, in the units of K.
         jitter: added to the diagonal beside σ², so that rounding cannot make the matrix indefinite; by default
-            n · eps · mean(diag K), with eps the machine precision.
+            n · eps · mean(diag K), with eps the machine precision (0 for an Operator).
+        method: "cholesky"; "cg", conjugate gradients with a Nyström preconditioner of rank 100; or "auto", the first up
+            to n = 10,000 and the second beyond, or for an Operator.
+        tol: of "cg", bound on the relative residual of each system; √eps by default.
 
     Returns:
-        A Posterior.
+        A Posterior. The mean of "cg" is off by at most ‖K*‖ tol ‖y‖/λ_min(K + σ²I).
 
     Raises:
         ValueError: wrong shapes, values out of range, or (outside jit and vmap) a matrix that is not positive definite
-            in its precision: then the message has its smallest eigenvalue.
+            in its precision (the message has its smallest eigenvalue), or a `tol` that is not reached.
 
-    Cost: n³/3 + n² (m + o).
+    Cost: n³/3 + n² (m + o), memory 2n²; by "cg" 2n² (o + m) a step, m only with a prior, and memory n².
 
     References: Rasmussen & Williams (2006), algorithm 2.1; Lee et al. 2018 (1711.00165).
 
@@ -77,8 +90,17 @@ def gp_posterior(grams: Grams, y: Any, *, noise: Any = 0.0, jitter: Any = None) 
     >>> print(posterior.mean.round(4), posterior.covariance.round(4))
     [0.5] [0.875]
     """
-    grams, targets, shape = _arguments(grams, y)
+    grams, targets, shape = _arguments(grams, y, matrix_free=True)
     noise = check.real("noise", noise, at_least=0)
+    check.one_of("method", method, METHODS)
+    matrix_free = isinstance(grams.train, linalg.Operator)
+    if method == "cholesky" and matrix_free:
+        raise ValueError("method must be 'auto' or 'cg' for grams.train an Operator, got 'cholesky'")
+    if method == "cg" or matrix_free or (method == "auto" and len(targets) > _LARGE):
+        mean, covariance, jitter, residual, positive = _iterative.posterior_parts(grams, targets, noise, jitter, tol)
+        return Posterior(mean.reshape(-1, *shape), covariance, None, jitter, residual, positive)
+    if tol is not None:
+        raise ValueError(f"tol is an option of method='cg', got tol={tol} with n = {len(targets)}; give method='cg'")
     factor, matrix, jitter, succeeded = _factor(grams.train, noise, jitter)
     alpha = cho_solve((factor, True), targets)
     size = jnp.linalg.norm(targets)
@@ -265,15 +287,23 @@ def _eigh(argument: str, k: Any) -> tuple[Any, Any]:
     return jnp.maximum(values, 0), vectors
 
 
-def _arguments(grams: Any, y: Any, argument: str = "grams") -> tuple[Grams, Any, tuple[int, ...]]:
+def _arguments(
+    grams: Any, y: Any, argument: str = "grams", *, matrix_free: bool = False
+) -> tuple[Grams, Any, tuple[int, ...]]:
     if not isinstance(grams, Grams):
         raise TypeError(f"{argument} must be Grams(train, new, prior), got {type(grams).__name__}")
-    train = square(f"{argument}.train", grams.train)
-    new = check.array(f"{argument}.new", grams.new, ndim=2)
     y = check.array("y", y, ndim=(1, 2))
-    check.same_length(f"{argument}.train", train, "y", y)
-    if new.shape[1] != len(train):
-        raise ValueError(f"{argument}.new must have {len(train)} columns, one a training input, got {tuple(new.shape)}")
+    if matrix_free and isinstance(grams.train, linalg.Operator):
+        train, size = grams.train, grams.train.size
+        if len(y) != size:
+            raise ValueError(f"y must have a row for each of the {size} numbers grams.train acts on, got {len(y)}")
+    else:
+        train = square(f"{argument}.train", grams.train)
+        check.same_length(f"{argument}.train", train, "y", y)
+        size = len(train)
+    new = check.array(f"{argument}.new", in_memory(grams.new), ndim=2)
+    if new.shape[1] != size:
+        raise ValueError(f"{argument}.new must have {size} columns, one a training input, got {tuple(new.shape)}")
     prior = grams.prior
     if prior is not None:
         prior = jnp.asarray(check.array(f"{argument}.prior", prior, ndim=(1, 2)), train.dtype)

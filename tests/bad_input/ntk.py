@@ -14,6 +14,10 @@ def apply(params, x):
     return x @ params
 
 
+def dot(x1, x2=None):
+    return x1 @ (x1 if x2 is None else x2).T
+
+
 CASES = [
     (
         "empirical, integer parameters",
@@ -172,5 +176,63 @@ CASES = [
         lambda: ntk.monte_carlo(KEY, lambda key, x: W, apply, X, num_draws=2, get="nkt"),
         ValueError,
         r"get must be one of 'ntk', 'nngp', got 'nkt'; did you mean 'ntk'\?",
+    ),
+    ("lazy, scale of zero", lambda: ntk.lazy(apply, W, 0.0), ValueError, r"alpha must be positive, got 0"),
+    ("lazy_loss, no loss", lambda: ntk.lazy_loss("mse", 2.0), TypeError, r"loss must be a function, got 'mse'"),
+    (
+        "kernel_change, other inputs",
+        lambda: ntk.kernel_change(np.eye(3), np.eye(4)),
+        ValueError,
+        r"kernel0 and kernel1 must have the same shape, got \(3, 3\) and \(4, 4\)",
+    ),
+    (
+        "kernel_change, from zero",
+        lambda: ntk.kernel_change(np.zeros([2, 2]), np.eye(2)),
+        ValueError,
+        r"kernel0 must have an entry that is not zero",
+    ),
+    (
+        "kernel_drift, targets of other inputs",
+        lambda: ntk.kernel_drift(apply, X, np.ones(5)),
+        ValueError,
+        r"x and y must have the same number of rows, got shapes \(4, 3\) and \(5,\)",
+    ),
+    (
+        "kernel_drift, unknown outputs",
+        lambda: ntk.kernel_drift(apply, X, outputs="diagonal"),
+        ValueError,
+        r"outputs must be one of 'trace', 'full', got 'diagonal'",
+    ),
+    (
+        "gram, no tiles",
+        lambda: ntk.gram(dot, X, block_size=0),
+        ValueError,
+        r"block_size must be positive, got 0",
+    ),
+    ("gram, a matrix for a kernel", lambda: ntk.gram(np.eye(4), X), TypeError, r"kernel must be a function"),
+    (
+        "gram, other features",
+        lambda: ntk.gram(dot, X, np.ones([5, 2], np.float32)),
+        ValueError,
+        r"x1 and x2 must have the same features",
+    ),
+    (
+        "gram, a kernel of all outputs",
+        lambda: ntk.gram(lambda x1, x2=None: np.ones([4, 4, 2, 2]), X),
+        ValueError,
+        r"kernel must return a matrix of floats of shape \(4, 4\) .*, got float64\[4, 4, 2, 2\]",
+    ),
+    (
+        "gram, a kernel that overflows",
+        lambda: ntk.gram(lambda x1, x2=None: np.full([4, 4], np.inf), X),
+        ValueError,
+        r"kernel must return finite entries, got NaN or infinity in rows 0 to 3 and columns 0 to 3",
+    ),
+    ("gram, an engine by its name", lambda: ntk.gram(dot, X, engine="dask"), TypeError, r"engine must be a function"),
+    (
+        "read_gram, nothing there",
+        lambda: ntk.read_gram("/nowhere"),
+        FileNotFoundError,
+        r"store /nowhere holds no Gram matrix; make it by gram",
     ),
 ]

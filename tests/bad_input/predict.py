@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from dlmath import linalg
 from dlmath.ntk import (
     Grams,
     alignment,
@@ -109,5 +110,35 @@ CASES = [
         lambda: learning_curve(Y, Y, 5, ridge=-1.0),
         ValueError,
         r"ridge must be non-negative, got -1",
+    ),
+    (
+        "a posterior by an unknown method",
+        lambda: gp_posterior(GRAMS, Y, method="lu"),
+        ValueError,
+        r"method must be one of 'auto', 'cholesky', 'cg', got 'lu'",
+    ),
+    (
+        "a tolerance of a factorisation",
+        lambda: gp_posterior(GRAMS, Y, tol=1e-3),
+        ValueError,
+        r"tol is an option of method='cg', got tol=0.001 with n = 3",
+    ),
+    (
+        "an operator to be factorised",
+        lambda: gp_posterior(GRAMS._replace(train=linalg.from_matrix(K)), Y, method="cholesky"),
+        ValueError,
+        r"method must be 'auto' or 'cg' for grams.train an Operator, got 'cholesky'",
+    ),
+    (
+        "an operator on other points",
+        lambda: gp_posterior(GRAMS._replace(train=linalg.from_matrix(np.eye(4))), Y),
+        ValueError,
+        r"y must have a row for each of the 4 numbers grams.train acts on, got 3",
+    ),
+    (
+        "conjugate gradients on an indefinite matrix",
+        lambda: gp_posterior(GRAMS._replace(train=INDEFINITE), Y, method="cg"),
+        ValueError,
+        r"grams.train is not positive definite with noise and jitter: a direction of curvature",
     ),
 ]
