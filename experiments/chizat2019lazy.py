@@ -52,12 +52,12 @@ class Config:
 SCALES = {
     "smoke": Config(),
     "laptop": Config(
-        alphas=(0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0),
-        width=100,
+        alphas=(0.125, 0.25, 0.5, 1.0, 2.0, 8.0, 32.0, 128.0),
+        width=64,
         num_features=20,
-        num_train=200,
+        num_train=120,
         num_test=1000,
-        num_steps=6000,
+        num_steps=2500,
     ),
     "paper": Config(
         alphas=(0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0),

@@ -336,13 +336,13 @@ def figures(config, results):
         figure = dm.plot.figure("page", height=2.7)
         axes = figure.subplots(1, len(points), sharey=True, squeeze=False)[0]
         for ax, point in zip(axes, points, strict=True):
-            ax.set(xscale="log", yscale="log", xlabel="step", title=title.format(point), ylim=(1e-3, 3))
+            ax.set(xscale="log", yscale="log", xlabel="step", title=title.format(point), ylim=(1e-3, 10))
             for color, frequency in zip(dm.plot.COLORS * 2, error[axis].values, strict=False):
                 values = (
                     error.sel({variable: point, axis: frequency}).transpose("seed", "step").isel(step=slice(1, None))
                 )
                 dm.plot.curve_with_theory(ax, "step", values, errors="band", label=f"$k = {frequency}$", color=color)
-                ax.set_xlabel("step")
+                ax.set(xlabel="step", ylabel="")
                 if study == "descent":
                     step = results["descent/expected"].sel({variable: point, axis: frequency}).item()
                     ax.plot(step, 1 - config.fraction, "|", color="black", markersize=9, markeredgewidth=1.4, zorder=4)
@@ -367,8 +367,8 @@ EXPERIMENT = Experiment(
     deviations=(
         "On the interval smoke and laptop scale have lower frequencies, smaller networks and fewer steps.",
         "Networks on the interval start from He's variances and biases of variance 2 in the first layer.",
-        "Steps until an error first falls to a tenth of the amplitude stand for whole spectra over time.",
-        "How frequencies survive perturbations of the parameters (Experiment 2) is not measured, nor are images.",
+        "Steps until an error first falls to half of the amplitude stand for whole spectra over time.",
+        "How frequencies survive perturbations of the parameters is not measured, nor are images.",
         "Basri et al. draw inputs at random and use biases of other variances; ours are evenly spaced.",
     ),
 )
