@@ -58,6 +58,7 @@ SCALES = {
         num_train=120,
         num_test=1000,
         num_steps=2500,
+        num_seeds=20,
     ),
     "paper": Config(
         alphas=(0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0),
