@@ -368,7 +368,7 @@ def figures(config, results):
         ax.annotate(text, (widths[-1], line[-1]), xytext=(3, 0), textcoords="offset points", va="center", fontsize=7)
     ticks = sorted({*config.initial_widths} & {*config.training_widths}) or sorted(config.initial_widths)
     ax.set_xticks(ticks, [f"{n:,}" for n in ticks])
-    ax.minorticks_off()
+    ax.set_xticks([], minor=True)
     convergence.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=2)
 
     regression = dm.plot.figure("page", height=2.6)
