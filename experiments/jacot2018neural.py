@@ -365,8 +365,8 @@ def figures(config, results):
         line = float(values.sel({along: widths[0]}).mean()) * (widths / widths[0]) ** power
         drawn = values.transpose("seed", along).to_numpy()
         dm.plot.curve_with_theory(ax, widths, drawn, (widths, line), label=label, theory_label=None)
-        ax.annotate(text, (widths[-1], line[-1]), xytext=(3, 0), textcoords="offset points", va="center", fontsize=7)
-    ticks = sorted({*config.initial_widths} & {*config.training_widths}) or sorted(config.initial_widths)
+        ax.annotate(text, (widths[1], line[1]), xytext=(6, 3), textcoords="offset points", fontsize=7)
+    ticks = sorted(config.initial_widths)
     ax.set_xticks(ticks, [f"{n:,}" for n in ticks])
     ax.set_xticks([], minor=True)
     convergence.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=2)

@@ -302,7 +302,9 @@ def figures(config, results):
         for power, style in zip(powers, (":", (0, (4, 2))), strict=True):
             line = top * (widths / widths[0]) ** power
             ax.plot(widths, line, **{**dm.plot.THEORY, "linestyle": style})
-            ax.annotate(f"$n^{{{power:g}}}$", (widths[-1], line[-1]), ha="right", va="bottom", fontsize=7)
+            ax.annotate(
+                f"$n^{{{power:g}}}$", (widths[-1], line[-1]), xytext=(2, 2), textcoords="offset points", fontsize=7
+            )
         shown = widths if len(widths) < 5 else widths[::2]
         ax.set_xticks(shown, [f"{n}" for n in shown])
         ax.set_xticks([], minor=True)
