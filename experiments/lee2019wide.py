@@ -6,9 +6,9 @@ Gradient descent of it on (1/2N) Σ (f − y)² with step η is solved by its co
     f_lin,t(X) = y + (1 − η Θ₀/N)^t (f₀(X) − y),
 
 and in the NTK parameterization, below a critical step, the network stays close to it at all times: outputs, and the kernel,
-differ by O(n^−1/2). That is a bound: measured, outputs and kernels differ by about n^−1, as does each hidden weight matrix
-from its start, relative to its norm; first and last weights, one of whose sides does not grow, move by n^−1/2. The critical
-step is 2N/λ_max(Θ), which the kernel of infinite width predicts. (NeurIPS 2019, arXiv 1902.06720.)
+differ by O(n^−1/2). That is a bound: measured, kernels change by about n^−1, as does each hidden weight matrix, relative to
+its norm; first and last weights, one of whose sides does not grow, move by n^−1/2. Outputs of smooth networks differ by about
+n^−1, too. The critical step is 2N/λ_max(Θ), which the kernel of infinite width predicts. (NeurIPS 2019, arXiv 1902.06720.)
 """
 
 import functools
@@ -88,7 +88,7 @@ BIAS_VARIANCE = 0.05
 
 @jax.jit
 def linearized(kernel, new, y, start, start_new, rate, time):
-    """Outputs f_lin,t of the linearised network at new points, for one network (eqs. 8 to 11, in steps)."""
+    """Outputs f_lin,t of the linearised network at new points, for one network (Section 2.2, in steps)."""
     return dm.ntk.gradient_descent(
         kernel, y, time, theta_new=new, initial=start, initial_new=start_new, learning_rate=rate
     )[1]
@@ -227,7 +227,7 @@ def _bound(name, what, activation):
     return Claim(
         f"{name}-bound-{activation}",
         f"{what} falls with the width at least as fast as the proven bound n^−1/2 ({activation})",
-        source="Theorem 2.1, eq. (13)", expect=AtMost(-0.5),
+        source="Theorem 2.1", expect=AtMost(-0.5),
         statistic=lambda config, r: slope(_found(r, name, activation)), needs=_needs(activation),
     )  # fmt: skip
 
@@ -236,8 +236,9 @@ def _measured(name, what, activation):
     return Claim(
         f"{name}-{activation}",
         f"{what} falls rather as n^−1 than as n^−1/2: the power is below their mean ({activation})",
-        source="Fig. 1: closer to O(1/n); the threshold is ours", expect=AtMost(-0.75),
-        statistic=lambda config, r: slope(_found(r, name, activation)), needs=_needs(activation),
+        source="Fig. 1: the kernel is closer to O(1/n); the threshold, and the same of outputs, are ours",
+        expect=AtMost(-0.75), statistic=lambda config, r: slope(_found(r, name, activation)), needs=_needs(activation),
+        fails=KINKS if (name, activation) == ("output", "relu") else "",
     )  # fmt: skip
 
 
@@ -250,6 +251,7 @@ def _weights(name, layer, exponent):
     )  # fmt: skip
 
 
+KINKS = "where the kink of a ReLU moves past an input, its linearisation is off by as much as the unit moved, n^−1/2"
 OUTPUT = "the distance of trained networks from their linearisations on test images"
 KERNEL = "the relative change of the tangent kernel in training"
 
@@ -303,7 +305,12 @@ def figures(config, results):
             line = top * (widths / widths[0]) ** power
             ax.plot(widths, line, **{**dm.plot.THEORY, "linestyle": style})
             ax.annotate(
-                f"$n^{{{power:g}}}$", (widths[-1], line[-1]), xytext=(2, 2), textcoords="offset points", fontsize=7
+                f"$n^{{{power:g}}}$",
+                (widths[-1], line[-1]),
+                xytext=(2, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=7,
             )
         shown = widths if len(widths) < 5 else widths[::2]
         ax.set_xticks(shown, [f"{n}" for n in shown])
