@@ -162,7 +162,8 @@ def measure_modes(config, keys, *, domain):
 
 def _stacked(curves_of, name):
     """One field of the curves [target][ridge] as an array [num_train, ridge, target]."""
-    return np.moveaxis([[getattr(c, name) for c in curves] for curves in curves_of], (0, 1, 2), (2, 1, 0))
+    values = np.array([[getattr(c, name) for c in curves] for curves in curves_of])
+    return np.moveaxis(values, (0, 1, 2), (2, 1, 0))
 
 
 def measure_images(config, keys):

@@ -42,7 +42,7 @@ class Model(NamedTuple):
 
     init: InitFn
     apply: ApplyFn
-    kernel: Callable[..., Any] | None = None
+    kernel: Any = None  # callable or None; so typed that those who know it is there may call it
     layers: Callable[..., tuple[Layer, ...]] | None = None
     init_state: Callable[[Any], Any] | None = None
     apply_train: Callable[..., tuple[Any, Any]] | None = None
