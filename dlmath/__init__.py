@@ -6,8 +6,6 @@
 """
 
 import importlib
-import importlib.metadata
-import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -52,15 +50,6 @@ __all__ = [
     "typing",
     "workspace",
 ]
-
-
-_SPARE_THREADS = 4
-
-if importlib.metadata.version("jaxlib").startswith("0.10.") and (os.cpu_count() or 1) < _SPARE_THREADS:
-    # Batched LAPACK calls of jaxlib 0.10 (cholesky, eigh, qr, solve, …) wait inside XLA's thread pool for tasks that only
-    # this pool can run: as many calls at once as it has threads, two on two cores, stand still for ever. XLA reads the
-    # size of its pool from NPROC when the first computation starts. jaxlib 0.11 does without the pool.
-    os.environ.setdefault("NPROC", str(_SPARE_THREADS))
 
 
 def __getattr__(name: str) -> Any:

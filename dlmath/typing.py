@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
+from dlmath import _threads  # noqa: F401 (every computation of ours comes after it)
+
 Params: TypeAlias = Any
 """Any pytree of arrays."""
 

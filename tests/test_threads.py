@@ -3,7 +3,7 @@ import sys
 
 TWO_AT_ONCE = """
 import jax, jax.numpy as jnp
-import dlmath
+import dlmath.linalg
 
 @jax.jit
 def sums(a, b):
