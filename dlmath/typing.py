@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
-from dlmath import _threads  # noqa: F401 (every computation of ours comes after it)
+from dlmath import _threads  # noqa: F401 (sets, before the first computation, what XLA reads then)
 
 Params: TypeAlias = Any
 """Any pytree of arrays."""

@@ -11,6 +11,7 @@ from dlmath import check, linalg
 from dlmath.hessian._ggn import ggn
 from dlmath.hessian._operator import checked_params, expect_operator, operator, static
 from dlmath.linalg import Operator
+from dlmath.linalg._arrays import product
 from dlmath.typing import ApplyFn, LossFn, Params
 
 
@@ -227,10 +228,9 @@ def _same(cross: Any, share: Any, vector: Any) -> Any:
 def _second_moment(vectors: Any, weights: Any, vector: Any) -> Any:
     """Σ_k w_k a_k ⟨a_k, v⟩ for vectors a with the leading axes of w."""
     rows = lambda leaf: leaf.reshape(weights.size, -1)
-    dot = lambda a, b: jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
-    products = jax.tree.map(lambda a, v: dot(rows(a), v.reshape(-1)), vectors, vector)
+    products = jax.tree.map(lambda a, v: product(rows(a), v.reshape(-1)), vectors, vector)
     coefficients = weights.reshape(-1) * jax.tree.reduce(jnp.add, products)
-    return jax.tree.map(lambda a, v: dot(coefficients.astype(a.dtype), rows(a)).reshape(v.shape), vectors, vector)
+    return jax.tree.map(lambda a, v: product(coefficients.astype(a.dtype), rows(a)).reshape(v.shape), vectors, vector)
 
 
 def _difference(op: Operator, parts: tuple[Operator, ...], vector: Any) -> Any:

@@ -12,6 +12,7 @@ from dlmath import check, linalg, typing
 from dlmath.hessian._operator import checked_params, linearized, operator, static
 from dlmath.hessian._preconditioner import Preconditioner, inverse_root
 from dlmath.linalg import Operator
+from dlmath.linalg._arrays import product
 from dlmath.typing import Key, ObjectiveFn, Params
 
 _WARM = 2
@@ -171,9 +172,9 @@ class _Update:
 def _record(probe: _Update, state: Any, params: Params, opt_state: Any, step: Any) -> tuple[Any, Sharpness]:
     gradient = lambda: jax.grad(lambda p: probe.objective(p, *probe.data))(params)
     root = inverse_root(probe.preconditioner, params, opt_state, gradient)
-    product = linearized(_preconditioned(operator(probe.objective, params, *probe.data), root)).flat
+    multiply = linearized(_preconditioned(operator(probe.objective, params, *probe.data), root)).flat
     fresh = jax.random.normal(jax.random.fold_in(jax.random.key(1), step), state.shape[1:], state.dtype)
-    vectors, found = largest(product, state, fresh, probe.num_steps, probe.rtol, probe.max_restarts)
+    vectors, found = largest(multiply, state, fresh, probe.num_steps, probe.rtol, probe.max_restarts)
     # A record of a run that has diverged leaves no trace in later ones.
     finite = jnp.isfinite(found.value) & jnp.isfinite(vectors).all()
     return jnp.where(finite, vectors, state), found
@@ -191,7 +192,7 @@ class _Krylov(NamedTuple):
 
 
 def largest(
-    product: Callable[[Any], Any], start: Any, fresh: Any, num_steps: int, rtol: float, max_restarts: int
+    multiply: Callable[[Any], Any], start: Any, fresh: Any, num_steps: int, rtol: float, max_restarts: int
 ) -> tuple[Any, Sharpness]:
     """The largest eigenvalue from the span of start [k, n], by Rayleigh-Ritz with thick restarts.
 
@@ -209,7 +210,7 @@ def largest(
         """The unit vector orthogonal to the basis, and whether there was one above rounding."""
         before = _norm(vector)
         for _ in range(2):
-            vector = vector - _dot(_dot(basis, vector), basis)
+            vector = vector - product(product(basis, vector), basis)
         after = _norm(vector)
         # NaN counts as a direction: it must reach the result.
         ok = ~(after <= tiny * before) & ~(before == 0)
@@ -220,13 +221,13 @@ def largest(
         krylov = images[jnp.where(j == kept, 0, jnp.maximum(j - 1, 0))]
         unit, ok = against(basis, jnp.where(j < kept, start[jnp.minimum(j, kept - 1)], krylov))
         unit = jax.lax.cond(ok, lambda: unit, lambda: against(basis, fresh)[0])
-        return basis.at[j].set(unit), images.at[j].set(product(unit))
+        return basis.at[j].set(unit), images.at[j].set(multiply(unit))
 
     def cycle(held: _Krylov) -> _Krylov:
         first = jnp.where(held.restarts < 0, 0, kept)
         basis = jnp.where(jnp.arange(m)[:, None] < first, held.basis, 0)
         basis, images = jax.lax.fori_loop(first, m, extend, (basis, held.images))
-        projected = _dot(basis, images.T)
+        projected = product(basis, images.T)
         projected = (projected + projected.T) / 2
         # A row of zeros is no vector of the space: its Ritz value 0 must not be the largest of negative ones.
         empty = jnp.sum(jnp.square(basis), axis=1) < 0.5
@@ -234,7 +235,7 @@ def largest(
         values, mixing = jnp.linalg.eigh(projected - jnp.diag(jnp.where(empty, below, 0)))
         scale = jnp.max(jnp.where(values > -0.75 * below, jnp.abs(values), 0))
         top = mixing[:, ::-1][:, :kept].T
-        vectors, products = _dot(top, basis), _dot(top, images)
+        vectors, products = product(top, basis), product(top, images)
         value = values[-1]
         return _Krylov(
             basis.at[:kept].set(vectors),
@@ -256,10 +257,6 @@ def largest(
     converged = done.vector_residual <= rtol * done.scale
     vectors = jnp.zeros_like(start).at[:kept].set(done.basis[:kept])
     return vectors, Sharpness(done.value, done.vector_residual, converged, products)
-
-
-def _dot(a: Any, b: Any) -> Any:
-    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
 def _norm(vector: Any) -> Any:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from dlmath import check
+from dlmath.linalg._arrays import product
 from dlmath.linalg._lanczos import check_operator
 from dlmath.linalg._operator import Operator
 from dlmath.typing import Key
@@ -56,12 +57,12 @@ def _made(key: Any, op: Operator, shift: Any, *, rank: int) -> tuple[Any, Any]:
     """U [n, r] and the numbers (λ_r + μ)/(λᵢ + μ) − 1."""
     tests = jnp.linalg.qr(jax.random.normal(key, (op.size, rank), op.dtype))[0]
     images = jax.lax.map(op.flat, tests.T, batch_size=min(rank, _TOGETHER)).T
-    core = _matmul(tests.T, images)
+    core = product(tests.T, images)
     values, vectors = jnp.linalg.eigh((core + core.T) / 2)
     noise = op.size * jnp.finfo(op.dtype).eps * values[-1]
     # A ≈ BBᵀ with B = AΩ (ΩᵀAΩ)^{-½}, without the directions in which ΩᵀAΩ is rounding.
     roots = jnp.where(values > noise, 1 / jnp.sqrt(jnp.where(values > noise, values, 1)), 0)
-    left, singular, _ = jnp.linalg.svd(_matmul(images, vectors * roots), full_matrices=False)
+    left, singular, _ = jnp.linalg.svd(product(images, vectors * roots), full_matrices=False)
     shifted = jnp.square(singular) + shift
     smallest = jnp.maximum(shifted[-1], noise)
     smallest = jnp.where(smallest > 0, smallest, 1)
@@ -70,8 +71,4 @@ def _made(key: Any, op: Operator, shift: Any, *, rank: int) -> tuple[Any, Any]:
 
 def _product(op: Operator, vectors: Any, weights: Any, vector: Any) -> Any:
     flat = op.ravel(vector)
-    return op.unravel(flat + _matmul(vectors, weights * _matmul(vectors.T, flat)))
-
-
-def _matmul(a: Any, b: Any) -> Any:
-    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
+    return op.unravel(flat + product(vectors, weights * product(vectors.T, flat)))

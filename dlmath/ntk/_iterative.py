@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from dlmath import check, linalg
+from dlmath.linalg._arrays import product
 
 _RANK = 100
 """Of the preconditioner, at most."""
@@ -39,7 +40,6 @@ def posterior_parts(grams: Any, targets: Any, noise: Any, jitter: Any, tol: Any)
     residual = jnp.max(solved.residual_norm / jnp.where(sizes > 0, sizes, 1))
     positive = ~solved.indefinite.any()
     _check(positive, solved, residual, tol)
-    product = lambda a, b: jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
     covariance = prior
     if prior is not None:
         known = alpha[:, outputs:]

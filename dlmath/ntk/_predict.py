@@ -10,6 +10,7 @@ from jax.scipy.linalg import cho_solve, solve_triangular
 from jaxtyping import Array, Bool, Float
 
 from dlmath import check, linalg
+from dlmath.linalg._arrays import product
 from dlmath.ntk import _iterative
 from dlmath.ntk._alignment import check_definite, in_memory, square
 
@@ -104,7 +105,7 @@ def gp_posterior(
     factor, matrix, jitter, succeeded = _factor(grams.train, noise, jitter)
     alpha = cho_solve((factor, True), targets)
     size = jnp.linalg.norm(targets)
-    residual = jnp.linalg.norm(_product(matrix, alpha) - targets) / jnp.where(size > 0, size, 1)
+    residual = jnp.linalg.norm(product(matrix, alpha) - targets) / jnp.where(size > 0, size, 1)
     n, outputs = targets.shape
     log_determinant = 2 * jnp.log(jnp.diagonal(factor)).sum()
     likelihood = -0.5 * ((targets * alpha).sum() + outputs * (log_determinant + n * math.log(2 * math.pi)))
@@ -112,7 +113,7 @@ def gp_posterior(
     if covariance is not None:
         half = solve_triangular(factor, grams.new.T, lower=True)
         covariance = covariance - _inner(half, half, covariance.ndim)
-    mean = _product(grams.new, alpha).reshape(-1, *shape)
+    mean = product(grams.new, alpha).reshape(-1, *shape)
     return Posterior(mean, covariance, likelihood, jitter, residual, succeeded)
 
 
@@ -167,13 +168,13 @@ def gradient_descent(
     start = _like("initial", initial, targets)
     start_new = _like("initial_new", initial_new, jnp.zeros((len(grams.new), targets.shape[1]), targets.dtype))
     values, vectors = _eigh("theta", grams.train)
-    gap = _product(vectors.T, targets - start)
-    new = _product(grams.new, vectors)
+    gap = product(vectors.T, targets - start)
+    new = product(grams.new, vectors)
 
     def at(t: Any) -> tuple[Any, Any]:
         left, moved = _decay(values, t, learning_rate)
-        f = targets - _product(vectors, left[:, None] * gap)
-        return f.reshape(-1, *shape), (start_new + _product(new, moved[:, None] * gap)).reshape(-1, *shape)
+        f = targets - product(vectors, left[:, None] * gap)
+        return f.reshape(-1, *shape), (start_new + product(new, moved[:, None] * gap)).reshape(-1, *shape)
 
     times = jnp.asarray(times, k.dtype)
     f, f_new = jax.vmap(at)(times.ravel())
@@ -216,14 +217,14 @@ def ntk_ensemble(nngp: Grams, ntk: Grams, y: Any, *, time: Any = math.inf) -> Po
     time = check.real("time", time, at_least=0) if time is not math.inf else math.inf
     values, vectors = _eigh("ntk.train", ntk.train)
     _, moved = _decay(values, jnp.asarray(time, values.dtype), None)
-    a = _product(_product(ntk.new, vectors) * moved, vectors.T)
+    a = product(product(ntk.new, vectors) * moved, vectors.T)
     covariance = nngp.prior
     if covariance is not None:
-        spread = _inner(a.T, _product(nngp.train, a.T), covariance.ndim)
+        spread = _inner(a.T, product(nngp.train, a.T), covariance.ndim)
         crossed = _inner(a.T, nngp.new.T, covariance.ndim)
         covariance = covariance + spread - crossed - (crossed.T if covariance.ndim == 2 else crossed)
     zero = jnp.zeros((), targets.dtype)
-    return Posterior(_product(a, targets).reshape(-1, *shape), covariance, None, zero, zero, jnp.asarray(True))
+    return Posterior(product(a, targets).reshape(-1, *shape), covariance, None, zero, zero, jnp.asarray(True))
 
 
 def max_learning_rate(theta: Any, *, momentum: float = 0.0) -> Float[Array, ""]:
@@ -324,10 +325,6 @@ def _like(argument: str, value: Any, wanted: Any) -> Any:
     return value
 
 
-def _product(a: Any, b: Any) -> Any:
-    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
-
-
 def _inner(a: Any, b: Any, ndim: int) -> Any:
     # aᵀb, or its diagonal.
-    return _product(a.T, b) if ndim == 2 else (a * b).sum(0)
+    return product(a.T, b) if ndim == 2 else (a * b).sum(0)
