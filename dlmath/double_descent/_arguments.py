@@ -37,15 +37,15 @@ def spectrum(argument: str, value: Any) -> Any:
     return value
 
 
-def signal(argument: str, value: Any, eigenvalues: Any) -> Any:
-    """Returns the energy of the coefficients in each eigenvector, [p]; one number stands for its equal shares."""
+def signal_of(argument: str, value: Any, eigenvalues: Any) -> Any:
+    """Returns the energies of the coefficients in the eigenvectors, [p]; of one number each gets an equal share."""
     value = in_range(argument, value, at_least=0)
     if np.ndim(value) and np.shape(value) != np.shape(eigenvalues):
         raise ValueError(
             f"{argument} must be one number, shared equally, or one for each of the {len(eigenvalues)} eigenvalues, "
             f"got shape {np.shape(value)}"
         )
-    return value
+    return value if np.ndim(value) else jnp.full(np.shape(eigenvalues), value / len(eigenvalues))
 
 
 def floating(*values: Any) -> tuple[Any, ...]:
