@@ -9,9 +9,11 @@ import numpy as np
 from dlmath import check
 
 
-def in_range(argument: str, value: Any, *, above: float | None = None, at_least: float | None = None) -> Any:
+def in_range(
+    argument: str, value: Any, *, above: float | None = None, at_least: float | None = None, finite: bool = True
+) -> Any:
     """Returns `value`, a number or an array of numbers; ValueError unless all are finite and in the range."""
-    array = check.array(argument, value)
+    array = check.array(argument, value, finite=finite)
     if check.is_traced(array):
         return array
     if np.iscomplexobj(array):
@@ -23,13 +25,15 @@ def in_range(argument: str, value: Any, *, above: float | None = None, at_least:
         raise ValueError(
             f"{argument} must be {'non-negative' if at_least == 0 else f'at least {at_least:g}'}, got {least:g}"
         )
+    if np.isnan(least):
+        raise ValueError(f"{argument} must be numbers, got NaN")
     return value if isinstance(value, numbers.Real) else array
 
 
-def spectrum(argument: str, value: Any) -> Any:
+def spectrum(argument: str, value: Any, *, may_vanish: bool = False) -> Any:
     """Returns eigenvalues of a covariance, [p], non-negative and not all zero."""
     value = check.array(argument, value, ndim=1)
-    if not check.is_traced(value) and (np.min(value) < 0 or np.max(value) <= 0):
+    if not check.is_traced(value) and (np.min(value) < 0 or (np.max(value) <= 0 and not may_vanish)):
         raise ValueError(
             f"{argument} must be non-negative and not all zero, got them from {float(np.min(value)):.3g} to "
             f"{float(np.max(value)):.3g}; rounding makes small ones negative, which float64 or clipping at 0 mends"

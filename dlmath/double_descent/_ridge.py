@@ -4,7 +4,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from dlmath.double_descent._arguments import floating, in_range, signal_of, spectrum
@@ -114,7 +113,8 @@ def ridge_risk(
         signal: βᵢ² ≥ 0, [p], or their sum, shared equally.
         num_samples: n > 0, whole or not.
         penalty: λ ≥ 0; 0 is the minimum norm, with an infinite risk at n = p.
-        noise, unexplained: as for `isotropic_risk`; n, λ and these broadcast.
+        noise: σ² ≥ 0.
+        unexplained: m ≥ 0, as for `isotropic_risk`; n, λ, σ² and m broadcast.
 
     Returns:
         A Risk with the shape of n, λ, σ² and m; differentiable in all, at λ = 0 away from n = p.

@@ -102,12 +102,12 @@ def complex_kappa(penalty: Any, eigenvalues: Any, num_samples: Any) -> Any:
         return jnp.where(inside, found, penalty + kappa * first)
 
     def lower(step: Any, kappa: Any) -> Any:
-        at = jax.lax.complex(penalty.real, penalty.imag * ratio ** (1 - (step + 1) / _NUM_STEPS))
-        return newton(newton(kappa, at), at)
+        # Two steps at each height, and two more at the last.
+        at = penalty.imag * ratio ** jnp.maximum(1 - (step // 2 + 1) / _NUM_STEPS, 0)
+        return newton(kappa, jax.lax.complex(penalty.real, at))
 
     start = jax.lax.complex(penalty.real, penalty.imag * ratio) + trace
-    kappa = jax.lax.stop_gradient(jax.lax.fori_loop(0, _NUM_STEPS, lower, start))
-    kappa = jax.lax.stop_gradient(newton(newton(kappa, penalty), penalty))
+    kappa = jax.lax.stop_gradient(jax.lax.fori_loop(0, 2 * _NUM_STEPS + 2, lower, start))
     # One more step, with the derivatives of the implicit function.
     first, second = freedom(kappa)
     return kappa - (kappa * (1 - first) - penalty) / jax.lax.stop_gradient(1 - second)
