@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from dlmath import check
+from dlmath.double_descent._arguments import floating_dtype
 from dlmath.typing import Estimate
 
 
@@ -64,7 +65,7 @@ def anova(
             raise ValueError(
                 f"targets must have one entry for each of the {f.shape[-1]} test points, got shape {tuple(targets.shape)}"
             )
-    dtype = jnp.result_type(float, *(a.dtype for a in (f, targets) if a is not None and a.dtype.kind == "f"))
+    dtype = floating_dtype(f, targets)
     f = jnp.asarray(f, dtype)
     # Components do not depend on what is subtracted; the residuals, or deviations from the mean, lose fewest digits.
     f = f - (f.mean(tuple(range(len(names)))) if targets is None else jnp.asarray(targets, dtype))

@@ -3,6 +3,7 @@
 import numbers
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -54,6 +55,11 @@ def signal_of(argument: str, value: Any, eigenvalues: Any) -> Any:
 
 def floating(*values: Any) -> tuple[Any, ...]:
     """The values as arrays of one real floating type: the widest that comes with an array, else JAX's default."""
-    found = [v.dtype for v in values if hasattr(v, "dtype") and jnp.issubdtype(v.dtype, jnp.floating)]
-    dtype = jnp.result_type(float, *found)
+    dtype = floating_dtype(*values)
     return tuple(jnp.asarray(v, dtype) for v in values)
+
+
+def floating_dtype(*values: Any) -> Any:
+    """The widest floating type that comes with an array in the current precision, else JAX's default."""
+    found = [v.dtype for v in values if hasattr(v, "dtype") and jnp.issubdtype(v.dtype, jnp.floating)]
+    return jnp.result_type(float, *map(jax.dtypes.canonicalize_dtype, found))

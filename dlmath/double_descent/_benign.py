@@ -95,8 +95,8 @@ def benign_bound(eigenvalues: Any, num_samples: Any, *, threshold: Any = 1.0) ->
         ridge regression, 2009.14286.
 
     >>> bound = benign_bound(jnp.concatenate([jnp.ones(5) * 100, jnp.ones(1000)]), 50)       # 5 spikes, a flat tail
-    >>> print(bound.split, bound.learned, bound.hidden)
-    5 0.1 0.05
+    >>> print(f"{bound.split} {bound.learned:.2f} {bound.hidden:.2f}")
+    5 0.10 0.05
     """
     lam = _descending(eigenvalues)
     n, b = in_range("num_samples", num_samples, above=0), in_range("threshold", threshold, above=0)

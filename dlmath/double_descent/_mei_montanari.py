@@ -53,9 +53,9 @@ def mei_montanari_risk(
         Mei, Montanari (2022), The generalization error of random features regression, 1908.05355, definition 1 and
         theorem 2.
 
-    >>> risk = mei_montanari_risk(jnp.array([2, 3, 5, 10, 20]), 3, 1e-3, noise=0.5).risk       # n = 3d, ReLU
-    >>> print(risk.round(3))
-    [1.417 2.054 0.942 0.439 0.295]
+    >>> risk = mei_montanari_risk([2, 3, 5, 10, 20], 3, 1e-3, noise=0.5).risk               # n = 3d, ReLU
+    >>> print(*(f"{r:.3f}" for r in risk))
+    1.417 2.054 0.942 0.439 0.295
     """
     tau, n, features, rest = _arguments(features_per_dimension, samples_per_dimension, activation, nonlinear)
     return random_feature_risk(tau, signal, n, features, penalty=penalty, noise=noise, **rest)

@@ -128,8 +128,9 @@ def ridge_risk(
         Hastie et al. (2022), 1903.08560, section 4; Dobriban, Wager (2018), 1507.03003, theorem 2.1. κ is that of
         `dlmath.ntk.learning_curve`, the same statement for kernels, for coefficients √τᵢ βᵢ.
 
-    >>> print(ridge_risk(jnp.ones(200), 5.0, jnp.array([100, 400]), noise=1.0).risk)
-    [3.5 1. ]
+    >>> risk = ridge_risk(jnp.ones(200), 5.0, jnp.array([100, 400]), noise=1.0).risk
+    >>> print(*(f"{r:.3f}" for r in risk))
+    3.500 1.000
     """
     tau = spectrum("eigenvalues", eigenvalues)
     signal = signal_of("signal", signal, tau)
