@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dlmath import check
 from dlmath.double_descent._arguments import floating_dtype
@@ -86,19 +87,17 @@ def _subsets(num_sources: int) -> list[tuple[int, ...]]:
 @jax.jit
 def _anova(f: Any) -> tuple[Any, Any]:
     """(V_∅ or bias, V_S …, risk) and their standard errors, in the order of `_subsets`."""
-    shape = f.shape[:-1]
-    value = _components(f, [jnp.ones(levels, f.dtype) for levels in shape])
-    variance = jnp.zeros_like(value)
-    for axis, levels in enumerate(shape):
-
-        def without(level: Any, axis: int = axis) -> Any:
-            kept = [jnp.ones(size, f.dtype) for size in shape]
-            kept[axis] = kept[axis].at[level].set(0)
-            return _components(f, kept)
-
-        replicates = jax.lax.map(without, jnp.arange(levels))
-        variance = variance + (levels - 1) * replicates.var(0)
-    return value, jnp.sqrt(variance)
+    sizes = f.shape[:-1]
+    # Weights of the levels: all of them, then each one left out, as [1 + Σ levels, levels] for every source.
+    left_out = jnp.cumsum(jnp.array((1, *sizes)))
+    rows = jnp.arange(1 + sum(sizes))[:, None]
+    kept = [(rows != left_out[axis] + jnp.arange(size)).astype(f.dtype) for axis, size in enumerate(sizes)]
+    values = jax.lax.map(lambda weights: _components(f, weights), kept)
+    variance = sum(
+        (size - 1) * values[start : start + size].var(0)
+        for start, size in zip(np.cumsum((1, *sizes)), sizes, strict=False)
+    )
+    return values[0], jnp.sqrt(variance)
 
 
 def _components(f: Any, kept: list[Any]) -> Any:

@@ -246,5 +246,7 @@ def _stopping(tau: Any, signal: Any, n: Any, noise: Any, unexplained: Any) -> St
     position = jax.lax.stop_gradient((bounds[0] + bounds[1]) / 2)
     found = risk(position, *given)
     end = _ridge_risk(tau, signal, *(jnp.reshape(a, 1) for a in (n, jnp.zeros_like(n), noise, unexplained))).risk[0]
-    stops = (best < _GRID - 1) & (found < end)
+    # The contour is exact to rounding relative to the risk of β = 0.
+    rounding = 64 * jnp.finfo(tau.dtype).eps * ((tau * signal).sum() + unexplained)
+    stops = (best < _GRID - 1) & (found < end - rounding)
     return Stopping(jnp.where(stops, jnp.exp(position), jnp.inf), jnp.where(stops, found, end))
