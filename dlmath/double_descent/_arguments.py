@@ -20,14 +20,14 @@ def in_range(
     if np.iscomplexobj(array):
         raise TypeError(f"{argument} must be real, got dtype {array.dtype}")
     least = float(np.min(array))
+    if np.isnan(least):
+        raise ValueError(f"{argument} must be numbers, got NaN")
     if above is not None and not least > above:
         raise ValueError(f"{argument} must be {'positive' if above == 0 else f'greater than {above:g}'}, got {least:g}")
     if at_least is not None and not least >= at_least:
         raise ValueError(
             f"{argument} must be {'non-negative' if at_least == 0 else f'at least {at_least:g}'}, got {least:g}"
         )
-    if np.isnan(least):
-        raise ValueError(f"{argument} must be numbers, got NaN")
     return value if isinstance(value, numbers.Real) else array
 
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from dlmath import check
 from dlmath.double_descent._arguments import floating, in_range, signal_of, spectrum
 from dlmath.double_descent._marchenko_pastur import _rule
 from dlmath.double_descent._ridge import Risk, _isotropic_risk, _ridge_risk
@@ -66,6 +67,7 @@ def isotropic_flow_risk(
     gamma = in_range("aspect_ratio", aspect_ratio, above=0)
     names, values = ("signal", "noise", "unexplained"), (signal, noise, unexplained)
     checked = [in_range(name, value, at_least=0) for name, value in zip(names, values, strict=True)]
+    num_nodes = check.positive_int("num_nodes", num_nodes)
     return _isotropic_flow(*jnp.broadcast_arrays(*floating(time, gamma, *checked)), num_nodes=num_nodes)
 
 
