@@ -43,8 +43,9 @@ def mei_montanari_risk(
         noise: τ² ≥ 0, the variance of the noise. ψ₁, ψ₂, λ, F⋆² and τ² broadcast.
 
     Returns:
-        A Risk; its bias is F₁²𝓑 + F⋆², its variance (τ² + F⋆²)𝓥, its norm ψ₁ E ‖a‖². A constant μ₀ is taken to be
-        fitted (or 0): at finite d it costs O(1/d).
+        A Risk; its bias is F₁²𝓑 + F⋆², its variance (τ² + F⋆²)𝓥, its norm ψ₁ E ‖a‖². At finite d the constant costs
+        O(1/n) and degree 2 has only d²/2 modes, O(n/d²); `random_feature_risk` with one eigenvalue μ₀², d of μ₁²/d,
+        (d + 2)(d − 1)/2 equal ones for degree 2 and the rest of μ⋆² as the tail accounts for both.
 
     Raises:
         ValueError, TypeError: an argument out of its range.

@@ -83,8 +83,8 @@ def _solve(z: Any, aspect_ratio: Any, eigenvalues: Any) -> tuple[Any, Any, Any]:
 def complex_kappa(penalty: Any, eigenvalues: Any, num_samples: Any) -> Any:
     """κ with κ(1 − (1/n) Σ τ/(τ + κ)) = λ, in the half-plane of λ, for complex λ [...] off the real line.
 
-    Newton's method along the vertical line from far away, where κ ≈ λ + Σ τ/n, in steps of equal ratio; a step that
-    would leave the half-plane is one of the map κ ← λ + (κ/n) Σ τ/(τ + κ), which never does.
+    Newton's method along the vertical line from far away, where κ ≈ λ + Σ τ/n, in steps of equal ratio. The line stays in
+    one half-plane, off the spectrum, where the solution is analytic and unique.
     """
     tau, n = eigenvalues, num_samples
     trace = tau.sum() / n
@@ -97,9 +97,7 @@ def complex_kappa(penalty: Any, eigenvalues: Any, num_samples: Any) -> Any:
 
     def newton(kappa: Any, penalty: Any) -> Any:
         first, second = freedom(kappa)
-        found = kappa - (kappa * (1 - first) - penalty) / (1 - second)
-        inside = jnp.isfinite(found) & (found.imag * penalty.imag > 0)
-        return jnp.where(inside, found, penalty + kappa * first)
+        return kappa - (kappa * (1 - first) - penalty) / (1 - second)
 
     def lower(step: Any, kappa: Any) -> Any:
         # Two steps at each height, and two more at the last.

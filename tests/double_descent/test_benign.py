@@ -52,13 +52,15 @@ def test_the_bound_splits_where_the_tail_is_long_enough_and_is_infinite_without_
     np.testing.assert_array_equal(bound.split, [10, 10, 2010])
     np.testing.assert_allclose(bound.hidden, [100 / 2000, 400 / 2000, np.inf])
     np.testing.assert_allclose(bound.rate, [0.15, 0.225, np.inf])
+    slow = benign_bound(np.arange(1, 41.0) ** -0.5, 3.0)  # from the definitions: r₀ = Σ i^{−1/2} > 3
+    np.testing.assert_allclose(slow.rate, 3 * (1 / np.arange(1, 41.0)).sum() / (np.arange(1, 41.0) ** -0.5).sum() ** 2)
 
 
 def test_the_rate_is_the_noise_that_interpolation_costs_up_to_a_factor():
     """Constants are unknown; for spikes over a flat tail the ratio stays within 3 while both fall by 40."""
     ratios, values = [], []
     for n, spikes, tail in ((50, 5, 500), (100, 4, 4_000), (200, 2, 40_000)):
-        lam = np.concatenate([np.full(spikes, 50.0), np.full(tail, n / tail)])
+        lam = np.concatenate([np.full(spikes, 50.0), np.full(tail, n / tail), np.zeros(40_005 - spikes - tail)])
         value = float(ridge_risk(lam, 0.0, float(n), noise=1.0).variance)
         ratios.append(value / float(benign_bound(lam, n).rate))
         values.append(value)

@@ -26,7 +26,7 @@ GIVEN = {"signal": 1.3, "noise": 0.5, "unexplained": 0.1}
 @pytest.mark.parametrize("gamma", [0.1, 0.5, 1.0, 2.0, 10.0])
 def test_the_contour_with_equal_eigenvalues_is_the_marchenko_pastur_integral(gamma):
     isotropic = isotropic_flow_risk(TIMES, gamma, **GIVEN)
-    general = flow_risk([1.0], 1.3, 1 / gamma, TIMES, noise=0.5, unexplained=0.1)
+    general = flow_risk(np.ones(40), 1.3, 40 / gamma, TIMES, noise=0.5, unexplained=0.1)
     for one, other in zip(isotropic, general, strict=True):
         np.testing.assert_allclose(other, one, rtol=1e-10, atol=1e-11)
 
@@ -42,7 +42,7 @@ def test_the_isotropic_risk_is_an_integral_over_the_density():
 
 def test_the_risk_starts_at_that_of_zero_and_ends_at_that_of_the_minimum_norm():
     for n in (20.0, 80.0):
-        found = flow_risk(TAU, BETA2, n, np.array([0.0, 1e-9, 1e6, np.inf]), noise=0.3)
+        found = flow_risk(TAU, BETA2, n, np.array([0.0, 1e-9, 1e6, np.inf, 0.0, 0.0, 0.0, 0.0]), noise=0.3)
         end = ridge_risk(TAU, BETA2, n, noise=0.3)
         for k in (0, 1):
             np.testing.assert_allclose(found.risk[k], TAU @ BETA2, rtol=1e-8)
@@ -111,6 +111,7 @@ def test_regressions_by_gradient_flow_have_the_risk_norm_and_training_error_of_t
     rng, n, times = np.random.default_rng(0), 200, np.array([0.5, 5.0, 50.0])
     tau = 2.0 * np.arange(1, num_features + 1) ** -0.5
     beta2 = np.full(num_features, 1 / num_features)
+    absent = np.zeros(400 - num_features)  # features without variance are none
     found = []
     for _ in range(40):
         x = rng.normal(size=(n, num_features)) * np.sqrt(tau)
@@ -125,7 +126,7 @@ def test_regressions_by_gradient_flow_have_the_risk_norm_and_training_error_of_t
                 [(tau @ (fitted - beta) ** 2).mean(), (fitted**2).sum(0).mean(), np.mean((x @ fitted - y) ** 2)]
             )
         found.append(draw)
-    theory = flow_risk(tau, beta2, n, times, noise=0.1)
+    theory = flow_risk(np.append(tau, absent), np.append(beta2, absent), n, times, noise=0.1)
     found, expected = np.moveaxis(found, 0, -1), np.stack([theory.risk, theory.norm, theory.train_error], axis=-1)
     agree(found[:, :2].reshape(6, -1), expected[:, :2].ravel(), standard_error=0.01)
     # At late times the training error is that of the few smallest eigenvalues, which fluctuate, and tiny.

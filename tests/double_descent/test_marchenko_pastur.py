@@ -81,6 +81,17 @@ def test_transforms_of_any_spectrum_solve_their_equation_and_are_those_of_sample
     np.testing.assert_allclose(stieltjes(real + 1e-14j, gamma, SPECTRUM), stieltjes(real, gamma, SPECTRUM), rtol=1e-12)
 
 
+def test_the_complex_equation_is_solved_over_many_decades():
+    """Spectra over 8 decades, points from deep inside the bulk to far away, imaginary parts down to 1e-9."""
+    rng = np.random.default_rng(0)
+    for gamma in (0.1, 1.0, 10.0):
+        tau = np.exp(4 * rng.normal(size=40))
+        z = np.exp(rng.uniform(-6, 4, size=5)) * tau.mean() + 1j * 10.0 ** rng.uniform(-9, 1, size=5)
+        v = companion_stieltjes(z, gamma, tau)
+        assert (v.imag > 0).all()
+        np.testing.assert_allclose(-1 / v + gamma * (tau / (1 + tau * v[:, None])).mean(-1), z, rtol=1e-9)
+
+
 def test_derivatives_are_those_of_finite_differences(differentiates):
     def function(x, gamma, tau, other):
         m = stieltjes(jax.lax.complex(x, 0.2), gamma, tau)
