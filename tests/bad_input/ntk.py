@@ -243,7 +243,7 @@ CASES = [
         "gram, memory for less than a row",
         lambda: ntk.gram(dot, X, memory=100.0),
         ValueError,
-        r"memory must hold the inputs, 4.8e-05 MB, and the matrix .* a tile of 1 rows, .* got 0.0001 MB; give a store",
+        r"memory must hold the inputs, 4.8e-05 MB, and the matrix .* a tile of 4 rows, .* got 0.0001 MB; give a store",
     ),
     (
         "gram, the memory of a kernel of NumPy",
