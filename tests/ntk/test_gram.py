@@ -314,8 +314,11 @@ print(json.dumps({"devices": len(used), "gap": float(np.abs(four - one).max())})
 
 def test_tiles_are_computed_on_all_devices_at_a_time():
     environment = {
-        **os.environ, "JAX_PLATFORMS": "cpu", "NPROC": "16", "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
-    }  # fmt: skip
+        **os.environ,
+        "JAX_PLATFORMS": "cpu",
+        "NPROC": "16",
+        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=4",
+    }
     run = subprocess.run(
         [sys.executable, "-c", FOUR_DEVICES], capture_output=True, text=True, env=environment, check=False, timeout=240
     )
