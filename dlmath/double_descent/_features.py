@@ -56,35 +56,38 @@ class FeatureMap:
         if x.ndim != 2 or x.shape[1] != self.num_inputs:
             raise ValueError(f"x must have shape [n, {self.num_inputs}], got {x.shape}")
         x = x.astype(floating_dtype(x))
-        if self.kind != "fourier":
-            return self._apply(x, start + jnp.arange(size))
+        return _block(self, x.astype(floating_dtype(x)), start, size)
+
+
+@partial(jax.jit, static_argnums=3)
+def _block(features: FeatureMap, x: Any, start: Any, size: int) -> Any:
+    if features.kind == "fourier":
         # Feature 2k is √2 cos w_k·x, feature 2k + 1 is √2 sin w_k·x; a block may start inside of a pair.
         pairs = start // 2 + jnp.arange(size // 2 + 1)
-        angle = product(x, self._draw(pairs, x.dtype)[0].T)
+        angle = product(x, _draw(features, pairs, x.dtype)[0].T)
         both = jnp.sqrt(jnp.asarray(2, x.dtype)) * jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=-1)
         return jax.lax.dynamic_slice_in_dim(both.reshape(x.shape[0], -1), start % 2, size, axis=1)
+    w, uniform, normal = _draw(features, start + jnp.arange(size), x.dtype)
+    h = product(x, w.T)
+    if features.kind == "fourier_phase":
+        return jnp.sqrt(jnp.asarray(2, x.dtype)) * jnp.cos(h + 2 * jnp.pi * uniform)
+    if features.bias_std is not None:
+        h = h + jnp.asarray(features.bias_std, x.dtype) * normal
+    return activations.get(features.kind)(h)
 
-    def _apply(self, x: Any, numbers: Any) -> Any:
-        w, uniform, normal = self._draw(numbers, x.dtype)
-        h = product(x, w.T)
-        if self.kind == "fourier_phase":
-            return jnp.sqrt(jnp.asarray(2, x.dtype)) * jnp.cos(h + 2 * jnp.pi * uniform)
-        if self.bias_std is not None:
-            h = h + jnp.asarray(self.bias_std, x.dtype) * normal
-        return activations.get(self.kind)(h)
 
-    def _draw(self, numbers: Any, dtype: Any) -> tuple[Any, Any, Any]:
-        """Weights [size, d] of the features of these numbers, and what their biases are made of, [size]."""
+def _draw(features: FeatureMap, numbers: Any, dtype: Any) -> tuple[Any, Any, Any]:
+    """Weights [size, d] of the features of these numbers, and what their biases are made of, [size]."""
 
-        def one(number: Any) -> tuple[Any, Any, Any]:
-            weight_key, bias_key = jax.random.split(jax.random.fold_in(self.key, number))
-            g = jax.random.normal(weight_key, (self.num_inputs,), dtype)
-            if self.weights == "spherical":
-                g = g * (self.num_inputs**0.5 / jnp.linalg.norm(g))
-            return g, jax.random.uniform(bias_key, (), dtype), jax.random.normal(bias_key, (), dtype)
+    def one(number: Any) -> tuple[Any, Any, Any]:
+        weight_key, bias_key = jax.random.split(jax.random.fold_in(features.key, number))
+        g = jax.random.normal(weight_key, (features.num_inputs,), dtype)
+        if features.weights == "spherical":
+            g = g * (features.num_inputs**0.5 / jnp.linalg.norm(g))
+        return g, jax.random.uniform(bias_key, (), dtype), jax.random.normal(bias_key, (), dtype)
 
-        g, uniform, normal = jax.vmap(one)(numbers)
-        return jnp.asarray(self.scale, dtype) * g, uniform, normal
+    g, uniform, normal = jax.vmap(one)(numbers)
+    return jnp.asarray(features.scale, dtype) * g, uniform, normal
 
 
 def feature_map(

@@ -25,18 +25,23 @@ def solve_shifted(s: Any, b: Any, shifts: Any, rcond: Any) -> Any:
         return _eigh_solve(s, b, shifts, rcond)
     if s.shape[0] < 3:
         return _eigh_solve(s, b, shifts, jnp.zeros((), s.dtype))
+    return _positive_solve(s, b, shifts)
+
+
+# Batches go one after the other: a batched call of LAPACK occupies all threads of XLA's pool, and is slower than a loop.
+@jax.custom_batching.sequential_vmap
+def _positive_solve(s: Any, b: Any, shifts: Any) -> Any:
     # LAPACK and cuSOLVER reduce to tridiagonal form; XLA has no such routine for TPUs.
-    return jax.lax.platform_dependent(
-        s, b, shifts, cpu=_tridiagonal_solve, cuda=_tridiagonal_solve, default=_positive_eigh_solve
-    )
-
-
-def _positive_eigh_solve(s: Any, b: Any, shifts: Any) -> Any:
-    return _eigh_solve(s, b, shifts, jnp.zeros((), s.dtype))
+    by_eigenvectors = lambda *arguments: _by_eigenvectors(*arguments, jnp.zeros((), s.dtype))
+    return jax.lax.platform_dependent(s, b, shifts, tpu=by_eigenvectors, default=_tridiagonal_solve)
 
 
 @jax.custom_batching.sequential_vmap
 def _eigh_solve(s: Any, b: Any, shifts: Any, rcond: Any) -> Any:
+    return _by_eigenvectors(s, b, shifts, rcond)
+
+
+def _by_eigenvectors(s: Any, b: Any, shifts: Any, rcond: Any) -> Any:
     vectors, values = jax.lax.linalg.eigh(s, symmetrize_input=False)
     # s is positive semidefinite: below zero there is rounding only.
     values = jnp.maximum(values, 0)
@@ -47,8 +52,6 @@ def _eigh_solve(s: Any, b: Any, shifts: Any, rcond: Any) -> Any:
     return product(vectors, g[:, :, None] * product(vectors.T, b))
 
 
-# Batches one after the other: a batched call of LAPACK occupies all threads of XLA's pool, and is slower than a loop.
-@jax.custom_batching.sequential_vmap
 def _tridiagonal_solve(s: Any, b: Any, shifts: Any) -> Any:
     size, num_outputs, num_shifts = s.shape[0], b.shape[1], shifts.shape[0]
     packed, diagonal, beside, taus = jax.lax.linalg.tridiagonal(s, lower=True)

@@ -90,7 +90,7 @@ def peak(capacities: Any, curve: Any, *, centre: str = "mean") -> Peak:
     if len(curve) == 1:
         value = 0.0 if found is None else curve[0, found[1]] - max(curve[0, found[0]], curve[0, found[2]])
         return Peak(
-            capacities[at], np.nan, np.nan, Estimate(np.float64(value), np.float64(np.nan)), bool(found), np.nan
+            float(capacities[at]), np.nan, np.nan, Estimate(np.float64(value), np.float64(np.nan)), bool(found), np.nan
         )
     positions, bracketed = [], []
     for rows in _resamples(len(curve)):
@@ -100,7 +100,7 @@ def peak(capacities: Any, curve: Any, *, centre: str = "mean") -> Peak:
         positions.append(capacities[here[1] if here else _highest(mean)])
     low, high = np.quantile(positions, [0.025, 0.975], method="inverted_cdf")
     prominence = _cross_fitted(curve, average) if found else Estimate(np.float64(0), np.float64(0))
-    return Peak(capacities[at], float(low), float(high), prominence, bool(found), float(np.mean(bracketed)))
+    return Peak(float(capacities[at]), float(low), float(high), prominence, bool(found), float(np.mean(bracketed)))
 
 
 def interpolation_threshold(

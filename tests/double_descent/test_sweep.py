@@ -16,12 +16,6 @@ Y, Y_TEST = RNG.normal(size=(N, 2)), RNG.normal(size=(M, 2))
 CAPACITIES = [1, 2, 3, 5, 8, 11, 12, 13, 20, 50]
 
 
-@pytest.fixture(autouse=True)
-def _float64():
-    with jax.enable_x64(True):
-        yield
-
-
 @pytest.fixture
 def features():
     return feature_map(jax.random.key(0), D, CAPACITIES[-1], kind="relu")
