@@ -134,7 +134,7 @@ def _checked(
     eigenvalues: Any, signal: Any, n: Any, num_features: Any, penalty: Any, noise: Any, tail: Any, unexplained: Any
 ) -> tuple[Any, ...]:
     tail = in_range("tail", tail, at_least=0)
-    tau = spectrum("eigenvalues", eigenvalues, may_vanish=not check.is_traced(tail) and np.min(tail) > 0)
+    tau = spectrum("eigenvalues", eigenvalues, may_vanish=not check.is_traced(tail) and bool(np.min(tail) > 0))
     signal = signal_of("signal", signal, tau)
     n = in_range("num_samples", n, above=0)
     num_features = in_range("num_features", num_features, above=0, finite=False)
