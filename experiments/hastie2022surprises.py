@@ -105,7 +105,7 @@ def best_aspect_ratio(config):
 
 
 def model(config, name, num_features):
-    """Variances of the features, energies of β in them and variance of what they miss, as a `LinearModel`.
+    """Variances of the features, energies of β in them, and variance of what they miss.
 
     Power law: variances 1/i. Misspecified: the share (1 + γ)^−2 of the signal is missed. Latent: d = n/10, μ = 1.
     """
@@ -113,12 +113,12 @@ def model(config, name, num_features):
     if name == "latent":
         return dm.double_descent.latent_space(num_features, config.num_samples // 10, signal=radius)
     if name == "power law":
-        return dm.double_descent.LinearModel(1 / equal.cumsum(), radius * equal / num_features, 0.0)
+        return 1 / equal.cumsum(), radius * equal / num_features, 0.0
     missing = 0.0
     if name == "misspecified":
         share = dm.double_descent.missing_share(num_features / config.num_samples, 2.0)
         missing = radius * float(share)
-    return dm.double_descent.LinearModel(equal, (radius - missing) * equal / num_features, missing)
+    return equal, (radius - missing) * equal / num_features, missing
 
 
 def model_risk(config, model_name, model_aspect_ratio):
@@ -334,7 +334,7 @@ def figures(config, results):
     fine = np.geomspace(gamma.min(), gamma.max(), 801)
     far = np.where(abs(np.log(fine)) < 0.01, np.nan, 1.0)
     risk_figure, norm_figure = dm.plot.figure("column"), dm.plot.figure("column")
-    ax, norm_ax = _ratio_axes(risk_figure), _ratio_axes(norm_figure)
+    (ax,), (norm_ax,) = _ratio_axes(risk_figure), _ratio_axes(norm_figure)
     for axes, name, limit in ((ax, "risk", ridgeless_risk), (norm_ax, "norm", ridgeless_norm)):
         dm.plot.curve_with_theory(
             axes, gamma, results[f"risk/ridgeless_{name}"].to_numpy().T, (fine, far * limit(config, fine)),
@@ -352,7 +352,7 @@ def figures(config, results):
     for axes in (ax, norm_ax):
         axes.legend()
     models = dm.plot.figure("page", height=4.2)
-    for ax, name in zip(_ratio_axes(models, 2, 2).ravel(), config.models, strict=False):
+    for ax, name in zip(_ratio_axes(models, 2, 2), config.models, strict=False):
         _draw_model(ax, config, _model(results, name), name)
     return {"risk": risk_figure, "norm": norm_figure, "models": models}
 
@@ -367,8 +367,8 @@ def _draw_model(ax, config, values, name):
 
 
 def _ratio_axes(figure, *shape):
-    axes = figure.subplots(*shape, sharex=True)
-    for ax in np.ravel(axes):
+    axes = figure.subplots(*shape, sharex=True, squeeze=False).ravel()
+    for ax in axes:
         ax.set(xscale="log", xlabel=r"aspect ratio $\gamma = p/n$")
         ax.set_xticks([0.2, 0.5, 1, 2, 5, 10], ["0.2", "0.5", "1", "2", "5", "10"])
         ax.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)

@@ -225,7 +225,9 @@ CLAIMS = (
         "at small λ the risk peaks at as many features as samples, ψ₁ = ψ₂",
         source="Fig. 1",
         expect=Equal(lambda config: config.samples_per_dimension, atol=0.01),
-        statistic=lambda config, r: _small(config, _risk(r)).mean("seed", skipna=False).idxmax("features_per_dimension"),
+        statistic=lambda config, r: (
+            _small(config, _risk(r)).mean("seed", skipna=False).idxmax("features_per_dimension")
+        ),
         needs=_peaked,
     ),
     Claim(
@@ -273,7 +275,9 @@ def figures(config, results):
     for index, (label, values) in enumerate(parts.items()):
         _draw(ax, psi, _small(config, values), fine, curves[index], label, index == 2)
     ax.axvline(config.samples_per_dimension, color="0.5", linestyle=":", zorder=0)
-    ax.set(ylabel=r"risk $E(\hat f(x) - f(x))^2$", title=rf"$d = {config.dimension}$, $\lambda = {config.penalties[0]:g}$")
+    ax.set(
+        ylabel=r"risk $E(\hat f(x) - f(x))^2$", title=rf"$d = {config.dimension}$, $\lambda = {config.penalties[0]:g}$"
+    )
     _finish(ax, psi)
 
     ridge = dm.plot.figure("column")
