@@ -343,7 +343,6 @@ EXPERIMENT = Experiment(
     precision="float64",
     deviations=(
         "1,000 test samples instead of 10, so that a curve is that of the training samples.",
-        "Least squares is solved by singular values, not by the inverse of the assignment, which squares the condition. At "
-        "high degree those that rounding has lost are dropped, which regularises.",
+        "Least squares is solved by singular values: what rounding has lost of them at high degree is dropped.",
     ),
 )
