@@ -113,7 +113,7 @@ def _jackknife(predictions: Any, target: Any) -> BiasVariance:
     centre = means.mean(0)
     offset = means - centre
     spread = (offset**2).mean(-1)
-    total = tuple(values.sum(0) for values in (square, within, spread))
+    total_square, total_within, total_spread = square.sum(0), within.sum(0), spread.sum(0)
 
     def parts(count: Any, square: Any, within: Any, spread: Any, mean: Any, shift: Any) -> tuple[Any, ...]:
         """From `count` samples of sums `square`, `within`, `spread` around `centre`, and mean `centre` + `shift`."""
@@ -127,16 +127,16 @@ def _jackknife(predictions: Any, target: Any) -> BiasVariance:
             noise = sample = jnp.full_like(error, jnp.nan)
         return error, bias, variance, noise, sample
 
-    whole = parts(num_samples, *total, centre, jnp.zeros_like(centre))
+    whole = parts(num_samples, total_square, total_within, total_spread, centre, jnp.zeros_like(centre))
 
     def without(i: Any) -> tuple[Any, ...]:
         shift = -offset[i] / (num_samples - 1)
-        rest = tuple(t - v[i] for t, v in zip(total, (square, within, spread), strict=True))
-        return parts(num_samples - 1, *rest, centre + shift, shift)
+        rest = total_square - square[i], total_within - within[i], total_spread - spread[i]
+        return parts(num_samples - 1, rest[0], rest[1], rest[2], centre + shift, shift)
 
     if num_samples < 3:
-        return BiasVariance(*(Estimate(v, jnp.full_like(v, jnp.nan)) for v in whole))
+        return BiasVariance._make(Estimate(v, jnp.full_like(v, jnp.nan)) for v in whole)
     replicates = jax.lax.map(without, jnp.arange(num_samples))
     factor = (num_samples - 1) / num_samples
     errors = (jnp.sqrt(factor * ((r - r.mean(0)) ** 2).sum(0)) for r in replicates)
-    return BiasVariance(*(Estimate(v, e) for v, e in zip(whole, errors, strict=True)))
+    return BiasVariance._make(Estimate(v, e) for v, e in zip(whole, errors, strict=True))

@@ -156,8 +156,7 @@ def feature_map(
     if kind in FOURIER:
         if bias_std is not None or (not check.is_traced(weight_std) and weight_std != 1.0):
             raise ValueError(f"weight_std and bias_std must be left out for kind={kind!r}; give bandwidth")
-        bandwidth = 1.0 if bandwidth is None else check.real("bandwidth", bandwidth, above=0.0)
-        scale = 1 / bandwidth
+        scale = 1.0 if bandwidth is None else 1 / check.real("bandwidth", bandwidth, above=0.0)
     else:
         if bandwidth is not None:
             raise ValueError(

@@ -32,7 +32,7 @@ def solve_shifted(s: Any, b: Any, shifts: Any, rcond: Any) -> Any:
 @jax.custom_batching.sequential_vmap
 def _positive_solve(s: Any, b: Any, shifts: Any) -> Any:
     # LAPACK and cuSOLVER reduce to tridiagonal form; XLA has no such routine for TPUs.
-    by_eigenvectors = lambda *arguments: _by_eigenvectors(*arguments, jnp.zeros((), s.dtype))
+    by_eigenvectors = lambda s, b, shifts: _by_eigenvectors(s, b, shifts, jnp.zeros((), s.dtype))
     return jax.lax.platform_dependent(s, b, shifts, tpu=by_eigenvectors, default=_tridiagonal_solve)
 
 

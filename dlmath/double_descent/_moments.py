@@ -116,4 +116,4 @@ def _moments(features: FeatureMap | None, x: Any, y: Any, block_size: int) -> Mo
     total, _ = jax.lax.scan(add, zero, blocks)
     if whole < len(x):
         total, _ = add(total, (x[whole:], y[whole:]))
-    return Moments(*total, (y**2).sum(), jnp.asarray(len(x), x.dtype))
+    return Moments(total[0], total[1], (y**2).sum(), jnp.asarray(len(x), x.dtype))

@@ -139,7 +139,8 @@ def interpolation_threshold(
         low, high = np.quantile(found, [0.025, 0.975], method="inverted_cdf")
     bracketed = bool(np.isfinite(position) and position > capacities[0])
     finite = lambda values: np.where(np.isfinite(values), values, np.nan)
-    return Threshold(*(float(finite(v)) for v in (position, low, high)), bracketed, finite(seeds))
+    position, low, high = (float(finite(value)) for value in (position, low, high))
+    return Threshold(position, low, high, bracketed, finite(seeds))
 
 
 def _checked_curve(capacities: Any, curve: Any, name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -104,23 +104,20 @@ def ridge_sweep(
     capacities = checked_capacities(capacities, limit)
     penalty, ridgeless = _checked_penalty(penalty, len(capacities), x.dtype)
     num_samples = x.shape[0]
-    if rcond is not None:
-        rcond = check.real("rcond", rcond, at_least=0.0, below=1.0)
-    elif ridgeless:
-        rcond = (min(num_samples, capacities[-1]) * float(jnp.finfo(x.dtype).eps)) ** 0.5
-    names = tuple(scores) if scores is not None else ("mse",)
-    functions = (
-        tuple(check.callable_(f"scores[{name!r}]", f) for name, f in scores.items())
-        if scores is not None
-        else (mean_square,)
-    )
+    if rcond is None:
+        cutoff = (min(num_samples, capacities[-1]) * float(jnp.finfo(x.dtype).eps)) ** 0.5
+    else:
+        cutoff = check.real("rcond", rcond, at_least=0.0, below=1.0)
+    # Eigenvalues are squares of singular values.
+    threshold = jnp.asarray(cutoff**2, x.dtype) if ridgeless else None
+    scores = {"mse": mean_square} if scores is None else scores
+    functions = tuple(check.callable_(f"scores[{name!r}]", score) for name, score in scores.items())
     primal = tuple(p for p in capacities if p < num_samples)
     dual = capacities[len(primal) :]
     if block_size is not None:
         block_size = check.positive_int("block_size", block_size)
     elif dual:
         block_size = min(dual[-1], max(32, -(-dual[-1] // len(dual))))
-    threshold = jnp.asarray(rcond**2, x.dtype) if ridgeless else None
     points = jnp.concatenate([x, x_test])
     parts = []
     if primal:
@@ -134,7 +131,7 @@ def ridge_sweep(
     train, tested, norm = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
     has_test = test is not None
     return RidgeSweep(
-        dict(zip(names, train, strict=True)), dict(zip(names, tested, strict=True)) if has_test else {}, norm
+        dict(zip(scores, train, strict=True)), dict(zip(scores, tested, strict=True)) if has_test else {}, norm
     )
 
 
