@@ -238,7 +238,7 @@ def matfree(options, linearised=False, confirmed=False):
         def with_residuals(solve, steps, checkpoint=0):
             values, vectors = solve(start, *data(checkpoint))
             residuals = [check(v, *data(checkpoint)) - a * v for a, v in zip(values, vectors, strict=True)]
-            return values, vectors, steps + len(residuals)
+            return values, vectors, steps + len(residuals), residuals
 
         for steps in range(2 * K, 500, K):
             solve = solver(steps)
