@@ -328,6 +328,7 @@ CLAIMS = (
         expect=AtLeast(0.0),
         statistic=lambda config, r: doublings(r).max(),
         needs=lambda config: _five_widths(config) and _doubles(config),
+        fails="on MNIST-1D twice the samples gain more at every width of the grid than the peak, which they move, costs",
     ),
 )
 
