@@ -91,7 +91,7 @@ def optimizer(architecture):
     if architecture == "mlp":
         return optax.sgd(0.01, momentum=0.9)
     if architecture == "cnn":
-        return optax.sgd(lambda step: 0.1 / jnp.sqrt(1 + step // 512))
+        return optax.sgd(lambda step: 0.1 / jnp.sqrt(1 + step // 512))  # pyright: ignore[reportOperatorIssue]
     return optax.adam(1e-4)
 
 
@@ -131,7 +131,7 @@ def fit(config, keys, architecture, width, num_train, num_steps, **options):
     apply = dm.models.frozen_apply(model) if stateful else model.apply
     state = None
     if stateful:
-        state = jax.tree.map(lambda leaf: jnp.stack([leaf] * len(keys)), model.init_state(x[:1]))
+        state = jax.tree.map(lambda leaf: jnp.stack([leaf] * len(keys)), model.init_state(x[:1]))  # pyright: ignore
         options["probes"] = {name: make(apply, stateful=True) for name, make in options.pop("probes", {}).items()}
     else:
         options["probes"] = {name: make(apply) for name, make in options.pop("probes", {}).items()}
