@@ -91,7 +91,7 @@ def optimizer(architecture):
     if architecture == "mlp":
         return optax.sgd(0.01, momentum=0.9)
     if architecture == "cnn":
-        return optax.sgd(lambda step: 0.1 / jnp.sqrt(1 + jnp.asarray(step) // 512))
+        return optax.sgd(lambda step: 0.1 / jnp.sqrt(1 + step // 512))  # pyright: ignore[reportOperatorIssue]
     return optax.adam(1e-4)
 
 
@@ -127,11 +127,11 @@ def fit(config, keys, architecture, width, num_train, num_steps, **options):
     label_keys, init_keys, fit_keys = jnp.moveaxis(jax.vmap(lambda key: jax.random.split(key, 3))(keys), 1, 0)
     labels = noisy(label_keys, data, num_train, config.label_noise)
     params = jax.jit(jax.vmap(model.init, (0, None)))(init_keys, x[:1])
-    stateful = model.apply_train is not None and model.init_state is not None
+    stateful = model.apply_train is not None
     apply = dm.models.frozen_apply(model) if stateful else model.apply
     state = None
-    if model.init_state is not None:
-        state = jax.tree.map(lambda leaf: jnp.stack([leaf] * len(keys)), model.init_state(x[:1]))
+    if stateful:
+        state = jax.tree.map(lambda leaf: jnp.stack([leaf] * len(keys)), model.init_state(x[:1]))  # pyright: ignore
         options["probes"] = {name: make(apply, stateful=True) for name, make in options.pop("probes", {}).items()}
     else:
         options["probes"] = {name: make(apply) for name, make in options.pop("probes", {}).items()}

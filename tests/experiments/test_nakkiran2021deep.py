@@ -61,19 +61,21 @@ def test_hours_of_a_curve_are_interpolated_by_powers_of_the_width(paper):
     assert paper.curve_hours(config, hours)["cnn"] == pytest.approx(1 + 4 + 16)  # hours ∝ width²
 
 
-@pytest.mark.parametrize("architecture", ["cnn", "resnet18"])
-def test_networks_of_the_paper_take_a_few_steps_and_go_on_from_a_checkpoint(paper, architecture, monkeypatch, tmp_path):
+@pytest.mark.parametrize(("architecture", "side"), [("cnn", 32), ("resnet18", 8)])  # the CNN pools by 32 in all
+def test_networks_of_the_paper_take_a_few_steps_and_go_on_from_a_checkpoint(
+    paper, architecture, side, monkeypatch, tmp_path
+):
     draws = np.random.default_rng(0)
-    images = lambda n: draws.standard_normal((n, 32, 32, 3)).astype(np.float32)
+    images = lambda n: draws.standard_normal((n, side, side, 3)).astype(np.float32)
     labels = lambda n: (np.arange(n) % 10).astype(np.int32)
     tiny = dm.data.Dataset(images(10), labels(10), images(10), labels(10))
     monkeypatch.setattr(paper, "load", lambda name: tiny)
     config = dataclasses.replace(
         paper.SCALES["paper"], num_epochs=2, cnn_epochs=2, batch_size=5, num_records=2, checkpoints=str(tmp_path)
     )
-    keys = jax.random.split(jax.random.key(0), 2)
+    keys = jax.random.split(jax.random.key(0), 1)
     first = paper.measure(config, keys, architecture=architecture, width=1, num_train=10)
-    assert first["test_error_over_time"][1].shape == (2, 3)
+    assert first["test_error_over_time"][1].shape == (1, 3)
     assert np.isfinite(first["loss_over_time"][1]).all()
     assert len(list(tmp_path.iterdir())) == 1
     again = paper.measure(config, keys, architecture=architecture, width=1, num_train=10)
