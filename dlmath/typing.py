@@ -67,10 +67,17 @@ class ProbeUpdateFn(Protocol):
 
 
 class Probe(NamedTuple):
-    """What to measure along a training run; `update` is traced into the compiled loop."""
+    """What to measure along a training run; `update` is traced into the compiled loop.
+
+    Attributes:
+        init: (params) -> state of the probe.
+        update: (state, params, opt_state, step) -> (state, value).
+        stateful: whether `update` also takes the state of the network (batch statistics), as its fifth argument.
+    """
 
     init: ProbeInitFn
-    update: ProbeUpdateFn
+    update: Any  # a ProbeUpdateFn, or one of five arguments
+    stateful: bool = False
 
 
 class Estimate(NamedTuple):

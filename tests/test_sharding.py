@@ -19,7 +19,11 @@ ENVIRONMENT = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "true"}
 
 def with_devices(number):
     # NPROC: virtual devices share XLA's pool of threads, and a pool as small as two may wait for itself for ever.
-    return {**ENVIRONMENT, "NPROC": "16", "XLA_FLAGS": f"--xla_force_host_platform_device_count={number}"}
+    return {
+        **ENVIRONMENT,
+        "NPROC": "16",
+        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={number}",
+    }
 
 
 FOUR_DEVICES = """
@@ -64,6 +68,12 @@ params = model.init(keys[0], x)
 fit = lambda x: dm.train.fit(keys[0], model.apply, dm.train.losses.mse, params, (x, x[:, :1]), optax.sgd(0.1), num_steps=30)
 found["data loss"] = float(np.abs(sharding.gather(fit(sharding.shard(x)).loss) / np.asarray(fit(x).loss) - 1).max())
 slope = jax.jit(jax.grad(lambda p, x: dm.train.losses.mse(model.apply(p, x), x[:, :1])))
+# Minibatches over devices: the data everywhere, and every minibatch divided where it is augmented.
+batched = lambda data, augment: dm.train.fit(
+    keys[0], model.apply, dm.train.losses.mse, params, data, optax.sgd(0.1), num_steps=30, batch_size=8, augment=augment)
+data, divided = (x, x[:, :1]), lambda key, x: sharding.shard(x)
+many = batched(sharding.replicate(data), divided)
+found["minibatch loss"] = float(np.abs(sharding.gather(many.loss) / np.asarray(batched(data, None).loss) - 1).max())
 found["data summed"] = "all-reduce" in slope.lower(params, sharding.shard(x)).compile().as_text()
 print(json.dumps(found))
 """
@@ -111,6 +121,10 @@ def test_an_ensemble_trains_on_all_devices_as_on_one(four):
 def test_a_network_trains_on_data_spread_over_all_devices_as_on_one(four):
     assert four["data summed"]  # each device differentiates its part, and the gradients are added
     assert four["data loss"] < 1e-10
+
+
+def test_minibatches_divided_over_all_devices_train_as_on_one(four):
+    assert four["minibatch loss"] < 1e-10
 
 
 def test_gather_gives_numpy_arrays_and_leaves_the_rest_alone():

@@ -8,6 +8,7 @@ for a key that is not a typed key and ValueError for sizes, noise levels and nam
 """
 
 from dlmath.data._algorithms import modular_addition, sparse_parity
+from dlmath.data._augment import crop_and_flip
 from dlmath.data._dataset import Dataset
 from dlmath.data._fetch import DownloadError
 from dlmath.data._functions import cosine_ramp, noisy_sine, peaks, peaks_classification, peaks_regression
@@ -65,6 +66,7 @@ __all__ = [
     "one_hot",
     "with_label_noise",
     "with_random_labels",
+    "crop_and_flip",
     # Linear models and teachers
     "covariance_matrix",
     "gaussian_features",

@@ -7,8 +7,9 @@ from dlmath.models._coordinate_check import coordinate_check
 from dlmath.models._describe import Description, LayerSummary, count_parameters, describe
 from dlmath.models._lenet import lenet5
 from dlmath.models._mlp import mlp
-from dlmath.models._model import Layer, Model, freeze, preactivations
+from dlmath.models._model import Layer, Model, freeze, frozen_apply, preactivations
 from dlmath.models._parameterization import learning_rates, scale_by_learning_rates
+from dlmath.models._pooled_cnn import pooled_cnn
 from dlmath.models._random_features import random_features
 from dlmath.models._resnet import resnet
 from dlmath.models._rnn import rnn
@@ -25,6 +26,7 @@ __all__ = [
     "count_parameters",
     "describe",
     "freeze",
+    "frozen_apply",
     "from_equinox",
     "from_linen",
     "from_nnx",
@@ -33,6 +35,7 @@ __all__ = [
     "learning_rates",
     "lenet5",
     "mlp",
+    "pooled_cnn",
     "preactivations",
     "random_features",
     "resnet",

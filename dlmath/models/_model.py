@@ -77,6 +77,30 @@ def freeze(model: Model, state: Any) -> Model:
     return model.freeze(state)
 
 
+def frozen_apply(model: Model) -> Callable[..., Any]:
+    """(params, state, x) -> outputs of the model frozen at `state`: what probes of a stateful training run take.
+
+    Args:
+        model: a model with the stateful form.
+
+    Raises:
+        ValueError: the model has no state.
+
+    >>> import jax, jax.numpy as jnp, dlmath as dm
+    >>> model, x = dm.models.resnet(10, 4, 3), jnp.ones((2, 8, 8, 3))
+    >>> dm.models.frozen_apply(model)(model.init(jax.random.key(0), x), model.init_state(x), x).shape
+    (2, 3)
+    """
+    if model.freeze is None:
+        raise ValueError("model must have a state to freeze, got a model whose apply is pure already; use model.apply")
+    frozen = model.freeze
+
+    def apply(params: Any, state: Any, x: Any) -> Any:
+        return frozen(state).apply(params, x)
+
+    return apply
+
+
 def preactivations(model: Model, params: Any, x: Any) -> tuple[Any, ...]:
     """The output of every layer with weights, before its activation, in the order of the forward pass.
 

@@ -4,18 +4,16 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from dlmath import check
 from dlmath.models import activations
 from dlmath.models._layers import batch_shape, conv, dense, expect_layers, init_weights, to_readout, widths
 from dlmath.models._model import Layer, Model
+from dlmath.models._norm import EPSILON, affine_params, apply_affine, batch_norm, initial_statistics, layer_norm
 from dlmath.models._parameterization import limit, scalings
 
 NORMS = ("batch", "layer")
-EPSILON = 1e-5
-MOMENTUM = 0.9
 
 
 class Block(NamedTuple):
@@ -122,10 +120,10 @@ def resnet(
             if block.shortcut:
                 entry["shortcut"] = init_weights(*next(draws), (1, 1, block.features, block.channels))
             if norm is not None and affine:
-                entry |= {"norm1": _affine_params(block.features), "norm2": _affine_params(block.channels)}
+                entry |= {"norm1": affine_params(block.features), "norm2": affine_params(block.channels)}
             params.append(entry)
         if num_entries == len(blocks) + 3:
-            params.append(_affine_params(blocks[-1].channels))
+            params.append(affine_params(blocks[-1].channels))
         params.append(init_weights(*next(draws), (blocks[-1].channels, outputs)))
         return tuple(params)
 
@@ -143,16 +141,12 @@ def resnet(
 
         def normalise(name: str, p: Any, h: Any) -> Any:
             if norm == "layer":
-                h = _standardise(h, h.mean(axis=-1, keepdims=True), h.var(axis=-1, keepdims=True))
+                h = layer_norm(h)
             elif norm == "batch":
-                old = new = next(states)
-                if training:
-                    new = {"mean": h.mean(axis=(0, 1, 2)), "variance": h.var(axis=(0, 1, 2))}
-                    mixed = jax.tree.map(lambda a, b: MOMENTUM * a + (1 - MOMENTUM) * b, old, new)
-                    new_state.append(jax.lax.stop_gradient(mixed))
-                h = _standardise(h, _last(new["mean"]), _last(new["variance"]))
+                h, running = batch_norm(h, next(states), training)
+                new_state.append(running)
             if p is not None:
-                h = h * _last(p["scale"]) + _last(p["shift"])
+                h = apply_affine(p, h)
                 done.append(Layer(name, p, h))
             return h
 
@@ -201,8 +195,7 @@ def resnet(
         sizes = [size for block in blocks for size in (block.features, block.channels)]
         if final_norm:
             sizes.append(blocks[-1].channels)
-        dtype = jnp.result_type(float)
-        return tuple({"mean": jnp.zeros(size, dtype), "variance": jnp.ones(size, dtype)} for size in sizes)
+        return tuple(map(initial_statistics, sizes))
 
     def apply_train(key: Any, params: Any, state: Any, x: Any) -> tuple[Any, Any]:
         del key
@@ -250,16 +243,3 @@ def _check_limit(norm: str | None, affine: bool) -> None:
         raise ValueError("norm must be None or 'layer' for a kernel, got 'batch', which couples the inputs of a batch")
     if norm == "layer" and affine:
         raise ValueError("affine must be False for a kernel with norm='layer': it has none for trainable γ and β")
-
-
-def _affine_params(size: int) -> dict[str, Any]:
-    dtype = jnp.result_type(float)
-    return {"scale": jnp.ones(size, dtype), "shift": jnp.zeros(size, dtype)}
-
-
-def _standardise(h: Any, mean: Any, variance: Any) -> Any:
-    return (h - mean) * jax.lax.rsqrt(variance + EPSILON)
-
-
-def _last(v: Any) -> Any:
-    return v.reshape(1, 1, 1, -1)

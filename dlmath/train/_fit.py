@@ -245,5 +245,11 @@ def _train(
         stops=functions[-1] is not None,
         **choices,
     )
-    skeleton, arrays = skeleton_of(functions_of(*functions, tuned=options.tuned))
+    known = functions_of(*functions, tuned=options.tuned)
+    for name, probe in known.probes.items():
+        if probe.stateful and state is None:
+            raise ValueError(
+                f"probes[{name!r}] reads the state of the network: give state, such as model.init_state(x)"
+            )
+    skeleton, arrays = skeleton_of(known)
     return run(Program(skeleton, options), arrays, inputs, params, (opt_state, state), schedule, group_size)

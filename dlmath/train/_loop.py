@@ -321,7 +321,9 @@ def _recorded_loss(run: _Run, table: Any, carry: Carry, grid: Any, record: Any, 
 
 def _probe(functions: Functions, carry: Carry, states: Any, step: Any) -> tuple[Any, Any]:
     both = {
-        name: probe.update(states[name], carry.params, carry.opt_state, step)
+        name: probe.update(
+            states[name], carry.params, carry.opt_state, step, *((carry.state,) if probe.stateful else ())
+        )
         for name, probe in functions.probes.items()
     }
     return {name: state for name, (state, _) in both.items()}, {name: value for name, (_, value) in both.items()}

@@ -82,34 +82,39 @@ def gradient_norm(apply: ApplyFn | Any, loss: LossFn | Any, x: Any, y: Any, *, b
     return Probe(_no_memory, _GradientNorm(x, y, check.callable_("apply", apply), loss, _flag("by_layer", by_layer)))
 
 
-def held_out_loss(apply: ApplyFn | Any, loss: LossFn | Any, x: Any, y: Any, *, block_size: int | None = None) -> Probe:
+def held_out_loss(
+    apply: ApplyFn | Any, loss: LossFn | Any, x: Any, y: Any, *, block_size: int | None = None, stateful: bool = False
+) -> Probe:
     """The loss L(f_θ(x), y) on data that the run does not train on.
 
     Args:
-        apply: (params, x) -> outputs.
+        apply: (params, x) -> outputs; if `stateful`, (params, state, x) -> outputs.
         loss: (outputs, targets) -> scalar.
         x: inputs [n, ...].
         y: targets [n, ...].
         block_size: rows that `apply` sees at a time, to save memory; None for all.
+        stateful: whether `apply` takes the state of the network too, such as `models.frozen_apply(model)` for one with
+            batch norm, trained by its `apply_train`.
 
     Returns:
         A probe without memory. Cost: one forward pass on the data.
     """
-    x, y = _data(x, y)
-    check.callable_("apply", apply)
-    return Probe(_no_memory, _HeldOut(x, y, apply, check.callable_("loss", loss), _block(block_size)))
+    check.callable_("loss", loss)
+    return _held_out(apply, loss, x, y, block_size, stateful)
 
 
-def accuracy(apply: ApplyFn | Any, x: Any, y: Any, *, block_size: int | None = None) -> Probe:
+def accuracy(apply: ApplyFn | Any, x: Any, y: Any, *, block_size: int | None = None, stateful: bool = False) -> Probe:
     """The fraction of examples that are classified correctly.
 
     The class is the largest output, or the sign if there is one output (0 counts as wrong).
 
     Args:
-        apply: (params, x) -> outputs [n, classes], or [n, 1] or [n] for labels ±1.
+        apply: (params, x) -> outputs [n, classes], or [n, 1] or [n] for labels ±1; if `stateful`, (params, state, x) ->
+            outputs.
         x: inputs [n, ...].
         y: class indices [n], one-hot or probabilities [n, classes], or labels ±1.
         block_size: rows that `apply` sees at a time, to save memory; None for all.
+        stateful: as for `held_out_loss`.
 
     Returns:
         A probe without memory. Cost: one forward pass on the data.
@@ -118,14 +123,12 @@ def accuracy(apply: ApplyFn | Any, x: Any, y: Any, *, block_size: int | None = N
     >>> float(probe.update((), jnp.array(3.0), None, 0)[1])
     0.5
     """
-    x, y = _data(x, y)
-    return Probe(_no_memory, _HeldOut(x, y, check.callable_("apply", apply), _accuracy, _block(block_size)))
+    return _held_out(apply, _accuracy, x, y, block_size, stateful)
 
 
-def error(apply: ApplyFn | Any, x: Any, y: Any, *, block_size: int | None = None) -> Probe:
+def error(apply: ApplyFn | Any, x: Any, y: Any, *, block_size: int | None = None, stateful: bool = False) -> Probe:
     """The fraction of examples that are misclassified, 1 − `accuracy`; arguments as there."""
-    x, y = _data(x, y)
-    return Probe(_no_memory, _HeldOut(x, y, check.callable_("apply", apply), _error, _block(block_size)))
+    return _held_out(apply, _error, x, y, block_size, stateful)
 
 
 def margin(
@@ -153,6 +156,12 @@ def margin(
     x, y = _data(x, y)
     degree = None if degree is None else check.real("degree", degree, above=0.0)
     return Probe(_no_memory, _Margin(x, y, check.callable_("apply", apply), degree, _block(block_size)))
+
+
+def _held_out(apply: Any, score: Any, x: Any, y: Any, block_size: Any, stateful: Any) -> Probe:
+    x, y = _data(x, y)
+    stateful = _flag("stateful", stateful)
+    return Probe(_no_memory, _HeldOut(x, y, check.callable_("apply", apply), score, _block(block_size)), stateful)
 
 
 def _snapshot(memory: Any, params: Params, opt_state: Any, step: Any) -> tuple[Any, Params]:
@@ -216,8 +225,10 @@ class _HeldOut:
     score: Any = field(metadata={"static": True})
     block_size: int | None = field(metadata={"static": True})
 
-    def __call__(self, state: Any, params: Params, opt_state: Any, step: Any) -> tuple[Any, Any]:
-        return state, self.score(_outputs(self.apply, params, self.x, self.block_size), self.y)
+    def __call__(self, state: Any, params: Params, opt_state: Any, step: Any, *network: Any) -> tuple[Any, Any]:
+        # With the state of the network, `apply` takes (params, state, x).
+        apply = (lambda params, x: self.apply(params, *network, x)) if network else self.apply
+        return state, self.score(_outputs(apply, params, self.x, self.block_size), self.y)
 
 
 @jax.tree_util.register_dataclass

@@ -227,6 +227,18 @@ CASES = [
         ValueError,
         "train_fraction must leave a training point",
     ),
+    (
+        "crop_and_flip, vectors",
+        lambda: dm.data.crop_and_flip(jax.random.key(0), np.ones((3, 4))),
+        ValueError,
+        "x must have 4 dimensions, got shape",
+    ),
+    (
+        "crop_and_flip, negative padding",
+        lambda: dm.data.crop_and_flip(jax.random.key(0), np.ones((3, 4, 4, 1)), padding=-1),
+        ValueError,
+        "padding must be non-negative, got -1",
+    ),
     ("damaged file", lambda: _damaged(), dm.files.DamagedFileError, "delete it and compute it again"),
 ]
 

@@ -22,6 +22,30 @@ def check(**changed):
 
 
 CASES = [
+    (
+        "pooled_cnn, more pooling than pixels",
+        lambda: dm.models.pooled_cnn([4, 4], 2, pools=[4, 4]).init(KEY, IMAGES),
+        ValueError,
+        r"pools must leave at least one pixel, got \(4, 4\)",
+    ),
+    (
+        "pooled_cnn, no convolution",
+        lambda: dm.models.pooled_cnn([], 2),
+        ValueError,
+        r"channels must name at least one convolution",
+    ),
+    (
+        "pooled_cnn, layer norm",
+        lambda: dm.models.pooled_cnn([4], 2, norm="layer"),
+        ValueError,
+        r"norm must be one of 'batch', got 'layer'",
+    ),
+    (
+        "frozen_apply, model without state",
+        lambda: dm.models.frozen_apply(mlp([4], 2)),
+        ValueError,
+        r"model must have a state to freeze",
+    ),
     ("mlp, negative width", lambda: mlp([64, -3], 1), ValueError, r"hidden\[1\] must be positive, got -3"),
     ("mlp, one number for the widths", lambda: mlp(64, 1), TypeError, r"hidden must be a sequence of widths"),
     ("mlp, fractional width", lambda: mlp([6.5], 1), TypeError, r"hidden\[0\] must be an integer, got 6\.5"),

@@ -44,6 +44,12 @@ def ensemble(keys=None, params=None, **options):
 
 
 CASES = [
+    (
+        "stateful probe without a state",
+        lambda: fit(probes={"error": train.error(lambda w, state, x: x @ w, X, Y, stateful=True)}),
+        ValueError,
+        r"probes\['error'\] reads the state of the network: give state",
+    ),
     ("untyped key", lambda: fit(key=jax.random.PRNGKey(0)), TypeError, r"key must be a typed key .*jax.random.key"),
     ("many keys", lambda: fit(key=jax.random.split(jax.random.key(0))), ValueError, "one key.*vmap over it"),
     ("apply no function", lambda: fit(apply=3), TypeError, "apply must be a function, got 3"),

@@ -8,6 +8,7 @@ from dlmath import data
 
 KEY = jax.random.key(0)
 PROGRAMS = {
+    "crop_and_flip": lambda key: data.crop_and_flip(key, jnp.ones((3, 5, 6, 2)), padding=1),
     "gaussian_features": lambda key: data.gaussian_features(key, 6, 4, covariance="ar1"),
     "covariance_matrix": lambda key: data.covariance_matrix("ar1", 4),
     "sphere": lambda key: data.sphere(key, 6, 4),

@@ -13,6 +13,11 @@ def resnet(x):
     return dm.models.freeze(model, model.init_state(x))
 
 
+def pooled(key, x):
+    model = dm.models.pooled_cnn([4, 5], 2)
+    return model.apply_train(key, model.init(key, x), model.init_state(x), x)
+
+
 def train(key, x):
     model = dm.models.resnet(10, 4, 3)
     return model.apply_train(key, model.init(key, x), model.init_state(x), x)
@@ -36,6 +41,7 @@ def check(key, x):
 
 
 FUNCTIONS = {
+    "pooled cnn": (pooled, IMAGES),
     "mlp": (run(lambda x: dm.models.mlp([5], 2, initializer="torch")), VECTORS),
     "mup": (run(lambda x: dm.models.mlp([5], 2, parameterization="mup")), VECTORS),
     "orthogonal": (run(lambda x: dm.models.mlp([5], 2, initializer="orthogonal")), VECTORS),

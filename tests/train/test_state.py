@@ -30,6 +30,29 @@ def test_batch_statistics_follow_their_moving_average():
     np.testing.assert_allclose(run.state["mean"], expected, rtol=1e-12)
 
 
+def test_stateful_probe_sees_the_batch_statistics_of_its_step():
+    """The error of a network with batch norm along its training is that of the network frozen at every record."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((12, 4, 4, 1)).astype(np.float32), np.arange(12) % 3
+    model = dm.models.pooled_cnn([3], 3)
+    params = model.init(KEY, x)
+    evaluate, loss = dm.models.frozen_apply(model), dm.train.losses.cross_entropy
+    probes = {
+        "error": dm.train.error(evaluate, x, y, stateful=True, block_size=5),
+        "loss": dm.train.held_out_loss(evaluate, loss, x, y, stateful=True),
+    }
+    start = model.init_state(x)
+    run = dm.train.fit(
+        KEY, model.apply_train, loss, params, (x, y), optax.sgd(0.5), num_steps=6, batch_size=4, state=start,
+        probes=probes, every=6,
+    )  # fmt: skip
+    for record, (at, state) in enumerate([(params, start), (run.params, run.state)]):
+        outputs = jax.jit(model.freeze(state).apply)(at, x)
+        np.testing.assert_allclose(run.probes["loss"][record], loss(outputs, y), rtol=1e-5)
+        np.testing.assert_allclose(run.probes["error"][record], (outputs.argmax(1) != y).mean(), rtol=1e-5)
+    assert not np.allclose(run.state[0]["mean"], start[0]["mean"])
+
+
 def test_dropout_draws_anew_at_every_step_and_reproducibly():
     apply_train = lambda key, params, state, x: (params * x * jax.random.bernoulli(key, 0.5, x.shape), state)
     train = lambda seed: dm.train.fit(
