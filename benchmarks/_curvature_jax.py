@@ -2,6 +2,7 @@
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -206,7 +207,7 @@ def plain(options):
     }
 
 
-def matfree(options, linearised=False):
+def matfree(options, linearised=False, confirmed=False):
     """matfree with full reorthogonalisation, on its user's products: jvp of grad, or linearised once as in dlmath."""
     from matfree import decomp, eig
 
@@ -233,12 +234,20 @@ def matfree(options, linearised=False):
             return jax.jit(solve)
 
         check = jax.jit(lambda v, *data: flat(v, *data))
+
+        def with_residuals(solve, steps, checkpoint=0):
+            values, vectors = solve(start, *data(checkpoint))
+            residuals = [check(v, *data(checkpoint)) - a * v for a, v in zip(values, vectors, strict=True)]
+            return values, vectors, steps + len(residuals), residuals
+
         for steps in range(2 * K, 500, K):
             solve = solver(steps)
             values, vectors = solve(start, *data(0))
             images = [check(v, *data(0)) for v in vectors]
             if all(np.linalg.norm(h - a * v) <= TOLERANCE * a for h, a, v in zip(images, values, vectors, strict=True)):
-                return lambda checkpoint=0: (*solve(start, *data(checkpoint)), steps)
+                if confirmed:
+                    return partial(with_residuals, solve, steps)
+                return lambda checkpoint=0, solve=solve, steps=steps: (*solve(start, *data(checkpoint)), steps)
         raise RuntimeError("matfree did not converge within 500 steps")
 
     def density():
@@ -251,6 +260,8 @@ def matfree(options, linearised=False):
         vectors = jax.random.rademacher(jax.random.key(1), (case.probes, start.size), start.dtype)
         return lambda checkpoint=0: run(vectors, *data(checkpoint))
 
+    if confirmed:
+        return {"eigenpairs": eigenpairs}
     return {"lanczos": lanczos, "eigenpairs": eigenpairs, "density": density}
 
 
@@ -306,6 +317,7 @@ def main(options):
         "jax": plain,
         "matfree": matfree,
         "matfree, linearised": lambda options: matfree(options, linearised=True),
+        "matfree, confirmed": lambda options: matfree(options, confirmed=True),
     }[name](options)
     ready = lambda make: lambda: _ready(make())
     makers = {key: ready(make) for key, make in makers.items()}

@@ -22,9 +22,13 @@ class Contender:
     Protocol: a line of JSON (or "run") on its input, a line of JSON on its output; the first line reports the start.
     """
 
-    def __init__(self, module, options):
-        command = [sys.executable, "-m", module, "--worker", json.dumps(options)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, module, options, python=None):
+        command = [python or sys.executable, "-m", module, "--worker", json.dumps(options)]
+        # Another interpreter gets this folder, and no compiled programs of another JAX.
+        others = {"PYTHONPATH": str(RESULTS.parents[1]), "JAX_COMPILATION_CACHE_DIR": ""} if python else {}
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **others}
+        )
         self.first = self._answer()
 
     def run(self, **request):

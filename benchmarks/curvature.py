@@ -21,6 +21,7 @@ CONTENDERS = {
     "jax": ("_curvature_jax", None),
     "matfree": ("_curvature_jax", "matfree"),
     "matfree, linearised": ("_curvature_jax", "matfree"),
+    "matfree, confirmed": ("_curvature_jax", "matfree"),
     "torch": ("_curvature_torch", "torch"),
     "curvlinops": ("_curvature_torch", "curvlinops"),
     "hessian-eigenthings": ("_curvature_torch", "hessian_eigenthings"),

@@ -17,7 +17,7 @@ os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_cache)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 # After the path and the environment are set, which these imports read.
-from _sphinx import api, example, gallery  # noqa: E402
+from _sphinx import api, example, gallery, neural_tangents  # noqa: E402
 from sphinx.errors import ExtensionError  # noqa: E402
 
 import dlmath  # noqa: E402
@@ -77,6 +77,7 @@ html_theme_options = {
 
 _API, _SUMMARY, _GALLERY = "<!-- api -->", "<!-- api: summary -->", "<!-- gallery -->"
 _EXAMPLE = "<!-- worked example -->"
+_SUITE, _FAILURES = "<!-- suite: table -->", "<!-- suite: failures -->"
 
 
 def _check(_: Any) -> None:
@@ -88,7 +89,9 @@ def _check(_: Any) -> None:
 def _outdated(app: Any, env: Any, *_: Any) -> list[str]:
     """Pages made from code are read again in every build."""
     return [
-        name for name in env.found_docs if name in ("adding_a_paper", "gallery", "papers") or name.startswith("api/")
+        name
+        for name in env.found_docs
+        if name in ("adding_a_paper", "gallery", "neural_tangents", "papers") or name.startswith("api/")
     ]
 
 
@@ -102,6 +105,10 @@ def _fill(app: Any, docname: str, source: list[str]) -> None:
         text = text.replace(_GALLERY, gallery.page(gallery.runs(), _anchors()))
     if docname == "adding_a_paper":
         text = text.replace(_EXAMPLE, example.page())
+    if docname == "neural_tangents":
+        record = neural_tangents.read()
+        text = text.replace(_SUITE, neural_tangents.table(record))
+        text = text.replace(_FAILURES, neural_tangents.explained(record))
     source[0] = text
 
 

@@ -54,9 +54,9 @@ SCALES = {
         data_set="cifar10",
         average=4,
         depth=4,
-        num_pool=1000,
-        num_test=500,
-        train_sizes=(125, 250, 500),
+        num_pool=2500,
+        num_test=1000,
+        train_sizes=(500, 1000, 2000),
         widths=(16, 32, 64, 128),
     ),
     "paper": Config(

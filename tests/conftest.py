@@ -18,15 +18,34 @@ import pytest
 from beartype import BeartypeConf, beartype
 from jaxtyping import install_import_hook
 
+# The programs of tests are many, small, and run once or twice: compiled plainly they take a fifth of the time. Papers
+# and notebooks are run in processes of their own, compiled as for users; `XLA_FLAGS= make test` compiles all like that.
+QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+os.environ.setdefault("XLA_FLAGS", QUICK)
+
 # An int is a float here as it is for static type checkers (PEP 484's numeric tower).
 checker = types.ModuleType("dlmath_typechecker")
 checker.check = beartype(conf=BeartypeConf(is_pep484_tower=True))
 sys.modules[checker.__name__] = checker
 install_import_hook("dlmath", "dlmath_typechecker.check")
 
+# Modules that take minutes are begun first, so that all workers have something to do until the end.
+LONGEST = ("test_experiments.py", "test_notebooks.py")
+
 MAPS = Path("/proc/self/maps")
 # Linux allows a process 65,530 of them; XLA takes several a program, and crashes beyond.
 MANY_MAPS = 20_000
+
+
+def pytest_collection_modifyitems(items):
+    """Orders modules, which workers take in this order."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
+@pytest.fixture(scope="session")
+def users_environment():
+    """The environment for processes whose programs are compiled as for users."""
+    return {name: value for name, value in os.environ.items() if (name, value) != ("XLA_FLAGS", QUICK)}
 
 
 @pytest.fixture(autouse=True, scope="module")

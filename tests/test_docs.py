@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 sys.path.append(str(DOCS))
 
-from _sphinx import api, docstrings, example  # noqa: E402
+from _sphinx import api, docstrings, example, neural_tangents  # noqa: E402
 
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
 BIBLIOGRAPHY = ROOT / "paper_reviews" / "refs.bib"
@@ -222,3 +222,27 @@ def test_every_experiment_and_every_citation_is_in_the_bibliography():
     }
     papers = {key for key in workspace.keys(ROOT / "experiments") if not key.startswith("course_")}
     assert cited | papers <= keys
+
+
+# neural-tangents ------------------------------------------------------------------------------------------------------
+
+
+def test_every_failure_of_the_suite_of_neural_tangents_is_explained_by_name():
+    record = neural_tangents.read()
+    text = neural_tangents.explained(record)
+    for name, test in neural_tangents.failures(record):
+        assert name.partition("::")[2] in text
+        assert test["error"]
+
+
+def test_a_failure_that_nobody_explained_is_named():
+    record = {"files": {"a_test.py": {"tests": [{"name": "ATest::test_b0", "outcome": "failed"}]}}}
+    with pytest.raises(KeyError, match=r"a_test\.py::ATest::test_b0 fails: explain it"):
+        neural_tangents.explained(record)
+
+
+def test_the_table_of_the_suite_adds_up():
+    record = neural_tangents.read()
+    outcomes = [test["outcome"] for found in record["files"].values() for test in found["tests"]]
+    numbers = " | ".join(str(outcomes.count(outcome)) for outcome in ("passed", "failed", "skipped"))
+    assert f"| together | | {numbers} |" in neural_tangents.table(record)

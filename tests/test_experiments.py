@@ -4,11 +4,17 @@ import ast
 import dataclasses
 import inspect
 import itertools
+import multiprocessing
+import os
+import runpy
+import warnings
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
-from dlmath import repro, workspace
+from dlmath import cli, repro, workspace
 from dlmath.cli import _index
 
 ROOT = Path(__file__).parent.parent
@@ -19,6 +25,22 @@ KEYS = workspace.keys(FOLDER)
 @pytest.fixture(scope="module")
 def papers():
     return {key: repro.load(workspace.find(key, FOLDER)) for key in KEYS}
+
+
+@pytest.fixture(scope="module")
+def command(users_environment):
+    """The function arguments -> exit status of `dlmath`, in a process whose programs are compiled as for users.
+
+    Types and warnings are checked there as they are here.
+    """
+    here = {"XLA_FLAGS": "", **users_environment}  # empty, so that tests/conftest.py leaves it so
+    check = (str(Path(__file__).with_name("conftest.py")),)
+    with (
+        mock.patch.dict(os.environ, here),
+        ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), runpy.run_path, check) as process,
+    ):
+        process.submit(warnings.simplefilter, "error").result()
+        yield lambda *arguments: process.submit(cli.main, [*map(str, arguments)]).result()
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -50,12 +72,14 @@ def test_its_parts_stand_in_the_agreed_order(key, papers):
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_its_claims_hold_at_smoke_scale(key, papers, tmp_path):
-    found = repro.run(papers[key], results=tmp_path)
-    assert not found.errors
+def test_its_claims_hold_at_smoke_scale(key, command, tmp_path):
+    status = command("run", key, "--results", tmp_path)
+    found = repro.latest_run(tmp_path, key, "smoke")
+    assert not found.record["errors"]
     assert [(row.name, row.verdict, row.ours, row.note) for row in found.claims if row.broken] == []
     assert any(row.verdict == repro.REPRODUCED for row in found.claims)
-    assert list((found.folder / "figures").glob("*.svg"))
+    assert found.figures
+    assert status == 0
 
 
 @pytest.mark.parametrize("key", KEYS)

@@ -7,7 +7,19 @@ import sys
 import pytest
 
 HEAVY = {"jax", "jaxlib", "numpy", "scipy", "xarray", "zarr", "sklearn", "matplotlib", "flax", "optax", "numpyro"}
-SUBPACKAGES = ("compat", "data", "files", "kernels", "linalg", "models", "plot", "repro", "train", "typing")
+SUBPACKAGES = (
+    "compat",
+    "data",
+    "double_descent",
+    "files",
+    "kernels",
+    "linalg",
+    "models",
+    "plot",
+    "repro",
+    "train",
+    "typing",
+)
 
 
 def _modules_after(program):

@@ -1,7 +1,9 @@
 """Every notebook tells its story from top to bottom, with public names only."""
 
 import ast
+import os
 from pathlib import Path
+from unittest import mock
 
 import nbformat
 import pytest
@@ -30,12 +32,12 @@ def test_there_are_notebooks():
 
 
 @each_notebook
-def test_notebooks_run_from_top_to_bottom(path):
+def test_notebooks_run_from_top_to_bottom(path, users_environment):
     notebook = _read(path)
     notebook.cells.insert(0, nbformat.v4.new_code_cell(STRICT))
-    NotebookClient(
-        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}}
-    ).execute()
+    client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}})
+    with mock.patch.dict(os.environ, users_environment, clear=True):
+        client.execute()
     printed = [output for cell in _code(notebook) for output in cell.outputs]
     errors = [output.text for output in printed if output.output_type == "stream" and output.name == "stderr"]
     assert not errors, errors

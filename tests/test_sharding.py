@@ -19,7 +19,11 @@ ENVIRONMENT = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "true"}
 
 def with_devices(number):
     # NPROC: virtual devices share XLA's pool of threads, and a pool as small as two may wait for itself for ever.
-    return {**ENVIRONMENT, "NPROC": "16", "XLA_FLAGS": f"--xla_force_host_platform_device_count={number}"}
+    return {
+        **ENVIRONMENT,
+        "NPROC": "16",
+        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={number}",
+    }
 
 
 FOUR_DEVICES = """

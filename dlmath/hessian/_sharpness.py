@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -216,17 +217,28 @@ def largest(
         ok = ~(after <= tiny * before) & ~(before == 0)
         return jnp.where(ok, vector / jnp.where(ok, after, 1), 0), ok
 
-    def extend(j: Any, held: tuple[Any, Any]) -> tuple[Any, Any]:
-        basis, images = held
+    def next_vector(basis: Any, images: Any, j: Any) -> Any:
         krylov = images[jnp.where(j == kept, 0, jnp.maximum(j - 1, 0))]
-        unit, ok = against(basis, jnp.where(j < kept, start[jnp.minimum(j, kept - 1)], krylov))
-        unit = jax.lax.cond(ok, lambda: unit, lambda: against(basis, fresh)[0])
-        return basis.at[j].set(unit), images.at[j].set(multiply(unit))
+        found = against(basis, jnp.where(j < kept, start[jnp.minimum(j, kept - 1)], krylov))
+        # A loop of one turn at most: under vmap a branch would be taken every time.
+        turn = lambda found: (against(basis, fresh)[0], jnp.ones((), bool))
+        return jax.lax.while_loop(lambda found: ~found[1], turn, found)[0]
+
+    def extend(first: Any, j: Any, held: tuple[Any, Any]) -> tuple[Any, Any]:
+        basis, images = held
+
+        def following() -> tuple[Any, Any]:
+            unit = next_vector(basis, images, j)
+            return unit, multiply(unit)
+
+        # Row by row: loops of unequal lengths would copy both matrices at every step under vmap.
+        unit, image = jax.lax.cond(j < first, lambda: (basis[j], images[j]), following)
+        return basis.at[j].set(unit), images.at[j].set(image)
 
     def cycle(held: _Krylov) -> _Krylov:
         first = jnp.where(held.restarts < 0, 0, kept)
         basis = jnp.where(jnp.arange(m)[:, None] < first, held.basis, 0)
-        basis, images = jax.lax.fori_loop(first, m, extend, (basis, held.images))
+        basis, images = jax.lax.fori_loop(0, m, partial(extend, first), (basis, held.images))
         projected = product(basis, images.T)
         projected = (projected + projected.T) / 2
         # A row of zeros is no vector of the space: its Ritz value 0 must not be the largest of negative ones.

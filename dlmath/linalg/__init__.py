@@ -9,6 +9,7 @@ from dlmath.linalg._density import SpectralDensity, spectral_density
 from dlmath.linalg._diagonal import diagonal
 from dlmath.linalg._eigenpairs import eigenpairs
 from dlmath.linalg._gram import gram
+from dlmath.linalg._host import HostOperator
 from dlmath.linalg._kernel_ridge import KernelRidge, interpolate, kernel_ridge, predict
 from dlmath.linalg._lanczos import Lanczos, lanczos
 from dlmath.linalg._least_squares import min_norm, ridge
@@ -26,6 +27,7 @@ RESULTS_VERSION = 1
 
 __all__ = [
     "Eigenpairs",
+    "HostOperator",
     "KernelRidge",
     "Lanczos",
     "Operator",

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 
 from dlmath import check
 from dlmath.linalg._arrays import product
+from dlmath.linalg._host import HostOperator, shifted
 from dlmath.linalg._lanczos import check_operator, noise, vector_norm, work_dtype
 from dlmath.linalg._operator import Operator, structure
 from dlmath.typing import Key
@@ -60,11 +61,11 @@ def scale(op: Operator, factor: Any) -> Operator:
     return _derived(_scaled, check_operator(op), op, _scalar("factor", op, factor))
 
 
-def shift(op: Operator, amount: Any) -> Operator:
+def shift(op: Any, amount: Any) -> Any:
     """The shifted operator A + cI, whose eigenvalues are those of A plus c.
 
     Args:
-        op: an operator A.
+        op: an operator A, or a `HostOperator`, of which another one is made.
         amount: c, a real number.
 
     >>> from dlmath.linalg import from_matrix
@@ -73,6 +74,8 @@ def shift(op: Operator, amount: Any) -> Operator:
 
     Cost: a product.
     """
+    if isinstance(op, HostOperator):
+        return shifted(op, check.real("amount", amount))
     return _derived(_shifted, check_operator(op), op, _scalar("amount", op, amount))
 
 

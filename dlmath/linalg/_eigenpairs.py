@@ -9,14 +9,17 @@ from jaxtyping import Array, Float
 
 from dlmath import check
 from dlmath.linalg._algebra import check_symmetric, raise_if_asymmetric
-from dlmath.linalg._arrays import product
+from dlmath.linalg._copies import Certificate, certificate, extended, missed
 from dlmath.linalg._lanczos import (
     check_operator,
+    combined,
+    in_parts,
     krylov_step,
     noise,
     raise_on_nan,
     random_orthogonal,
     ravel_vector,
+    store_row,
     unit,
     unit_or_random,
     work_dtype,
@@ -29,12 +32,18 @@ from dlmath.typing import Key
 _WHICH = ("largest", "smallest", "magnitude")
 # A residual is not resolved below this many roundings of a product.
 _FLOOR = 10.0
-# The complement of what is found counts as searched when its first Ritz value is known to this part of its distance
-# from the k-th value, after at least so many products with a fresh random vector: within fewer, a component of size
-# n^-½ of that vector along a missed eigenvector has not had the time to grow.
-_SEARCHED, _SEARCH_STEPS = 0.1, 10
-# Projected matrices up to this size take less time than a product, so that convergence is looked at more often.
+# The complement of what is found counts as searched when a copy of any pair would have been missed with at most this
+# probability,
+_MISSED = 0.05
+# or, where the next eigenvalue is too close to the k-th for that, after so many products with a fresh random vector, when
+# its first Ritz value is known to this part of its distance from the k-th.
+_SEARCH_STEPS, _SEARCHED = 16, 0.1
+# Part of the tolerance that the residuals of the recurrence may take.
+_MARGIN = 0.8
+# Projected matrices up to this size take less time than a product, so that convergence is looked at every time.
 _SMALL = 64
+# A basis of more entries than a cache holds is kept in parts of so many rows, of which those not in use are not read.
+_LARGE, _PART = 2**19, 10
 
 
 def eigenpairs(
@@ -57,7 +66,8 @@ def eigenpairs(
     "lanczos" extends an orthonormal basis one product at a time and, when it is full, keeps the best half of its
     Ritz vectors (thick restart) until ‖Av − λv‖ ≤ tol·‖A‖ for all k. A Krylov space holds one vector of each
     eigenspace, so a second copy of a multiple eigenvalue escapes it; therefore the search goes on from a random vector
-    orthogonal to what was found, until such a vector brings nothing new. "lobpcg" improves a block of k vectors
+    orthogonal to what was found, until the probability of a missed copy is at most 5 % for every pair, or the next
+    eigenvalue is so close to the k-th that this would take longer than finding it. "lobpcg" improves a block of k vectors
     (`jax.experimental.sparse.linalg.lobpcg_standard`) with 4k products an iteration, vectorised: for machines
     on which a block costs little more than a vector. A warm start by a block suits it best.
 
@@ -74,7 +84,7 @@ def eigenpairs(
         relative_to: whether tol multiplies ‖A‖ or |λᵢ|.
         basis_size: vectors kept by "lanczos", k < basis_size ≤ n, default min(n, 2k + 20).
         max_restarts: of "lanczos"; iterations of "lobpcg".
-        search_copies: whether "lanczos" looks for missed copies, usually ten to thirty more products.
+        search_copies: whether "lanczos" looks for missed copies, usually five to twenty more products.
         check_symmetry: outside jit, whether to raise an error for an operator that is not symmetric.
 
     Returns:
@@ -137,6 +147,7 @@ class _State(NamedTuple):
     norm: Any  # of A, from below
     reference: Any  # the k values known when the present random vector was drawn
     since: Any  # products since then
+    search: Certificate  # what these say of missed copies
     exhausted: Any
     switch: Any  # all k have converged: go on with a random vector
     done: Any
@@ -151,8 +162,9 @@ class _State(NamedTuple):
 def _restarted(key, op, start, tol, max_restarts, k, size, which, absolute, search) -> Eigenpairs:
     dtype, n = start.dtype, op.size
     key_start, key_steps, key_restarts, key_verify = jax.random.split(key, 4)
-    kept = min(k + max(1, (size - k) // 2), size - 1)
-    every = min(k, 2 if size <= _SMALL else 5)
+    kept = max(k, min(k + max(1, (size - k) // 2), size - 1))
+    every = 1 if size <= _SMALL else min(k, 5)
+    part = _PART if size * n >= _LARGE else size
     floor = _FLOOR * noise(op, dtype)
 
     def ritz(state: _State) -> Any:
@@ -178,8 +190,8 @@ def _restarted(key, op, start, tol, max_restarts, k, size, which, absolute, sear
         values, _, _, residuals = ritz(state)
         tolerance = allowed(values[: k + 1], state.norm)
         enough = state.count >= k
-        # Half of the tolerance is left to rounding and to the residuals of earlier bases.
-        converged = enough & jnp.all(residuals[:k] <= 0.5 * tolerance[:k])
+        # The rest of the tolerance is left to rounding.
+        converged = enough & jnp.all(residuals[:k] <= _MARGIN * tolerance[:k])
         if not search:
             done = converged
             return state._replace(done=done | (state.count == n), switch=jnp.zeros((), bool))
@@ -188,24 +200,30 @@ def _restarted(key, op, start, tol, max_restarts, k, size, which, absolute, sear
             gap = score(values[k - 1], which) - score(values[k], which)
             searched = (state.count > k) & (state.since >= _SEARCH_STEPS)
             searched &= residuals[k] <= jnp.maximum(tolerance[k], _SEARCHED * gap)
+            searched |= jnp.max(missed(state.search, n)) <= _MISSED
         else:
             searched = jnp.zeros((), bool)
         done = (same & (searched | state.exhausted)) | (state.count == n)
         switch = converged & ~same & ~state.exhausted & ~done
         # An exhausted space has been continued by a random vector already.
         renewed = jnp.where(enough, values[:k], jnp.inf)
+        fresh = (switch | state.exhausted) & ~done
+        anew = certificate(renewed, which)
+        # A full basis is the whole space.
+        whole = state.search._replace(growth=jnp.where(state.count == n, jnp.inf, state.search.growth))
         return state._replace(
             done=done,
             switch=switch,
-            reference=jnp.where(switch | state.exhausted, renewed, state.reference),
-            since=jnp.where(switch | state.exhausted, 0, state.since),
+            reference=jnp.where(fresh, renewed, state.reference),
+            since=jnp.where(fresh, 0, state.since),
+            search=jax.tree.map(lambda new, old: jnp.where(fresh, new, old), anew, whole),
         )
 
     def extend(state: _State) -> _State:
         row = state.count
-        basis = jax.lax.dynamic_update_slice(state.basis, state.vector[None], (row, jnp.zeros_like(row)))
+        basis = store_row(state.basis, row, state.vector)
         step_key = jax.random.fold_in(key_steps, state.matvecs)
-        taken = krylov_step(step_key, op, (basis,), row, state.vector, state.coupling, state.norm, row + 1 == n)
+        taken = krylov_step(step_key, op, basis, row, state.vector, state.coupling, state.norm, row + 1 == n)
         expected = jnp.zeros(size, dtype).at[row - 1].set(jnp.where(row > 0, state.coupling, 0.0))
         gap = jnp.max(jnp.abs(taken.column - expected).at[row].set(0.0))
         first_nan = jnp.where((state.first_nan < 0) & ~taken.finite, state.matvecs, state.first_nan)
@@ -217,6 +235,7 @@ def _restarted(key, op, start, tol, max_restarts, k, size, which, absolute, sear
             count=row + 1,
             norm=taken.norm,
             since=state.since + 1,
+            search=extended(state.search, taken.column[row], state.coupling, taken.coupling),
             exhausted=taken.exhausted,
             breakdowns=state.breakdowns + (taken.exhausted & (row + 1 < n)),
             matvecs=state.matvecs + 1,
@@ -233,8 +252,9 @@ def _restarted(key, op, start, tol, max_restarts, k, size, which, absolute, sear
         values, vectors, old, residuals = ritz(state)
         keep = jnp.where(state.done | state.switch, k, jnp.minimum(kept, state.count))
         mask = jnp.arange(size) < keep
-        basis = product((vectors * mask).T, state.basis)
-        random = lambda: random_orthogonal(jax.random.fold_in(key_restarts, state.restarts), (basis,))
+        rows = combined((vectors * mask).T[:kept], state.basis, state.count)
+        basis = in_parts(jnp.pad(rows, ((0, size - kept), (0, 0))), part)
+        random = lambda: random_orthogonal(jax.random.fold_in(key_restarts, state.restarts), basis)
         return state._replace(
             basis=basis,
             matrix=jnp.diag(values * mask),
@@ -243,6 +263,7 @@ def _restarted(key, op, start, tol, max_restarts, k, size, which, absolute, sear
             count=keep,
             error=jnp.where(state.switch | state.done, residuals, old) * mask,
             restarts=state.restarts + 1,
+            search=state.search._replace(unbroken=state.search.unbroken & state.switch),
             switch=jnp.zeros((), bool),
         )
 
@@ -252,7 +273,7 @@ def _restarted(key, op, start, tol, max_restarts, k, size, which, absolute, sear
 
     zero, count, no = jnp.zeros((), dtype), jnp.zeros((), jnp.int32), jnp.zeros((), bool)
     state = _State(
-        basis=jnp.zeros((size, n), dtype),
+        basis=in_parts(jnp.zeros((size, n), dtype), part),
         matrix=jnp.zeros((size, size), dtype),
         vector=unit_or_random(key_start, sum_of_units(start)),
         coupling=zero,
@@ -261,6 +282,7 @@ def _restarted(key, op, start, tol, max_restarts, k, size, which, absolute, sear
         norm=zero,
         reference=jnp.full(k, jnp.inf, dtype),
         since=count,
+        search=certificate(jnp.full(k, jnp.inf, dtype), which),
         exhausted=no,
         switch=no,
         done=no,
@@ -273,11 +295,13 @@ def _restarted(key, op, start, tol, max_restarts, k, size, which, absolute, sear
     state = jax.lax.while_loop(lambda s: ~s.done & (s.restarts <= max_restarts), cycle, state)
     known = jnp.diagonal(state.matrix)[:k], state.error[:k]
     wanted = allowed(known[0], state.norm)
-    found = verified(key_verify, op, state.basis[:k], *known, state.done, floor * state.norm, wanted, which)
+    rows = jnp.concatenate(state.basis)[:k]
+    found = verified(key_verify, op, rows, *known, state.done, floor * state.norm, wanted, which)
     return found._replace(
         converged=(found.residuals <= allowed(found.values, state.norm)) & (state.first_nan < 0),
         num_breakdowns=state.breakdowns,
         num_matvecs=state.matvecs + found.num_matvecs,
+        missed=missed(state.search, n),
         asymmetry=state.asymmetry / jnp.where(state.norm > 0, state.norm, 1.0),
         first_nan_step=state.first_nan,
     )

@@ -100,13 +100,12 @@ def _lanczos(key: Key, op: Operator, start: Float[Array, " n"], num_steps: int, 
     """`block`: rows of the basis kept in one array; those not yet in use are not read. One copy more to return it."""
     dtype = start.dtype
     key_start, key_steps = jax.random.split(key)
-    rows = [min(block or num_steps, num_steps - i) for i in range(0, num_steps, block or num_steps)]
-    basis = tuple(jnp.zeros((size, op.size), dtype) for size in rows)
+    basis = in_parts(jnp.zeros((num_steps, op.size), dtype), block or num_steps)
     zeros = jnp.zeros(num_steps, dtype)
 
     def body(step: Any, carry: Any) -> Any:
         basis, vector, coupling, diagonal, off_diagonal, norm, asymmetry, breakdowns, first_nan = carry
-        basis = _store(basis, step, vector)
+        basis = store_row(basis, step, vector)
         last = step + 1 == num_steps
         taken = krylov_step(jax.random.fold_in(key_steps, step), op, basis, step, vector, coupling, norm, last)
         expected = jnp.zeros(num_steps, dtype).at[step - 1].set(jnp.where(step > 0, coupling, 0.0))
@@ -286,6 +285,34 @@ def raise_on_nan(first_nan_step: Any) -> None:
         )
 
 
+def in_parts(basis: Float[Array, "k n"], block: int) -> tuple[Any, ...]:
+    """A basis as a tuple of arrays of `block` rows, the last of what is left."""
+    return tuple(basis[start : start + block] for start in range(0, len(basis), block))
+
+
+def store_row(basis: tuple[Any, ...], row: Any, vector: Any) -> tuple[Any, ...]:
+    """The basis with one row replaced, in place inside a loop."""
+    stored, start = [], 0
+    for part in basis:
+        local = jnp.clip(row - start, 0, len(part) - 1)
+        new = jnp.where(local == row - start, vector, part[local])
+        stored.append(jax.lax.dynamic_update_slice(part, new[None], (local, jnp.zeros_like(local))))
+        start += len(part)
+    return tuple(stored)
+
+
+def combined(weights: Float[Array, "j k"], basis: tuple[Any, ...], count: Any) -> Float[Array, "j n"]:
+    """Linear combinations of the rows of a basis of which the first `count` are in use."""
+    start = len(basis[0])
+    total = product(weights[:, :start], basis[0])
+    for part in basis[1:]:
+        own = weights[:, start : start + len(part)]
+        add = lambda total, own=own, part=part: total + product(own, part)
+        total = jax.lax.cond(count > start, add, lambda total: total, total)
+        start += len(part)
+    return total
+
+
 def _project_out(basis: tuple[Any, ...], vector: Any, row: Any = None) -> tuple[Any, Any]:
     """What is orthogonal to the rows up to number `row`, and the coefficients of the rest."""
     coefficients, start = [], 0
@@ -304,17 +331,6 @@ def _project_out(basis: tuple[Any, ...], vector: Any, row: Any = None) -> tuple[
 def _project_out_part(part: Any, vector: Any) -> tuple[Any, Any]:
     coefficients = product(part, vector)
     return vector - product(coefficients, part), coefficients
-
-
-def _store(basis: tuple[Any, ...], row: Any, vector: Any) -> tuple[Any, ...]:
-    """The basis with one row replaced, in place inside a loop."""
-    stored, start = [], 0
-    for part in basis:
-        local = jnp.clip(row - start, 0, len(part) - 1)
-        new = jnp.where(local == row - start, vector, part[local])
-        stored.append(jax.lax.dynamic_update_slice(part, new[None], (local, jnp.zeros_like(local))))
-        start += len(part)
-    return tuple(stored)
 
 
 def _row(basis: tuple[Any, ...], row: Any) -> Any:

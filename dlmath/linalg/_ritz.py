@@ -21,6 +21,8 @@ class Eigenpairs(NamedTuple):
         residuals: ‖Avᵢ − λᵢvᵢ‖: an eigenvalue is within this distance of λᵢ. From the recurrence of the last basis, where
             a product with a random combination of all vectors confirms it; else from a product each.
         converged: whether the residual is within the tolerance.
+        missed: for each pair, a bound on the probability that a further eigenvector with a value as extreme was missed, from
+            the growth of a random vector in the search for copies (`_copies.Certificate`); 1 where nothing was searched.
         num_breakdowns: how often an exhausted Krylov space was continued by a random vector.
         num_matvecs: products spent, those of the residuals included.
         asymmetry: the largest |⟨u, Av⟩ − ⟨Au, v⟩|/‖A‖ met; 0 for "lobpcg" without `check_symmetry`.
@@ -31,6 +33,7 @@ class Eigenpairs(NamedTuple):
     vectors: Any
     residuals: Float[Array, " k"]
     converged: Bool[Array, " k"]
+    missed: Float[Array, " k"]
     num_breakdowns: Int[Array, ""]
     num_matvecs: Int[Array, ""]
     asymmetry: Float[Array, ""]
@@ -93,7 +96,8 @@ def ordered(op: Operator, basis: Float[Array, "k n"], values: Any, residuals: An
     vectors = jax.vmap(op.unravel)(basis[order])
     count = jnp.zeros((), jnp.int32)
     zero = jnp.zeros((), basis.dtype)
-    return Eigenpairs(values[order], vectors, residuals[order], residuals < 0, count, count, zero, count - 1)
+    values, residuals = values[order], residuals[order]
+    return Eigenpairs(values, vectors, residuals, residuals < 0, jnp.ones_like(values), count, count, zero, count - 1)
 
 
 def score(values: Float[Array, "..."], which: str) -> Float[Array, "..."]:

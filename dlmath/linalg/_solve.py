@@ -6,11 +6,15 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from dlmath import check
+from dlmath.linalg import _conjugate_gradients as cg
+from dlmath.linalg import _host
+from dlmath.linalg._host import HostOperator
 from dlmath.linalg._lanczos import check_operator
-from dlmath.linalg._operator import Operator, structure_or_none
+from dlmath.linalg._operator import Operator, operator, structure_or_none
 from dlmath.linalg._probes import dot
 
 
@@ -36,7 +40,7 @@ class Solution(NamedTuple):
 
 
 def solve(
-    op: Operator,
+    op: Operator | HostOperator,
     b: Any,
     *,
     method: str = "cg",
@@ -52,8 +56,8 @@ def solve(
     iteration starts again on it, as long as that halves it.
 
     Args:
-        op: A, symmetric.
-        b: right-hand side, a vector of op's space.
+        op: A, symmetric; a `HostOperator` for "cg".
+        b: right-hand side, a vector of op's space; for a HostOperator [n], or a column [n, k] for each of k systems.
         method: "cg" or "minres".
         preconditioner: an operator near A⁻¹, positive definite.
         tol: relative tolerance, ‖b − Ax‖ ≤ tol ‖b‖, positive; what can be reached is about eps ‖A‖‖x‖/‖b‖.
@@ -61,7 +65,8 @@ def solve(
         x0: first guess, a vector; zero by default.
 
     Returns:
-        Solution. Nothing is raised when it has not converged: look at `converged` and `indefinite`.
+        Solution, of a HostOperator and k systems with k as the leading axis of all but x [n, k]. Nothing is raised when it
+        has not converged: look at `converged` and `indefinite`.
 
     Raises:
         TypeError: for an operator or preconditioner of another type.
@@ -78,14 +83,35 @@ def solve(
         Hestenes, Stiefel (1952), Methods of conjugate gradients for solving linear systems, eq. 3:1.
         Paige, Saunders (1975), Solution of sparse indefinite systems of linear equations, section 6.
     """
-    check_operator(op)
     check.one_of("method", method, METHODS)
+    tol = check.real("tol", tol, above=0.0)
+    if isinstance(op, HostOperator):
+        return _solve_on_host(op, b, method, preconditioner, tol, max_steps, x0)
+    check_operator(op)
     b = _vector("b", b, op)
     x0 = _vector("x0", x0, op) if x0 is not None else jax.tree.map(jnp.zeros_like, b)
     _check_preconditioner(preconditioner, op)
-    tol = check.real("tol", tol, above=0.0)
     max_steps = min(10 * op.size, 1000) if max_steps is None else check.positive_int("max_steps", max_steps)
     return _solve(op, b, x0, preconditioner, tol, method=method, max_steps=max_steps)
+
+
+def _solve_on_host(
+    op: HostOperator, b: Any, method: str, preconditioner: Any, tol: float, max_steps: int | None, x0: Any
+) -> Solution:
+    if method != "cg":
+        raise ValueError(f"method must be 'cg' for a HostOperator, got {method!r}")
+    b = _host.check_columns("b", b, op)
+    x0 = np.zeros_like(b) if x0 is None else _host.check_columns("x0", x0, op)
+    if x0.shape != b.shape:
+        raise ValueError(f"x0 must have the shape of b, {b.shape}, got {x0.shape}")
+    if preconditioner is not None:
+        _check_preconditioner(preconditioner, operator(_identity, jax.ShapeDtypeStruct((op.size,), op.dtype)))
+    max_steps = min(10 * op.size, 1000) if max_steps is None else check.positive_int("max_steps", max_steps)
+    columns = (op.size, -1)
+    x, *others = _host.conjugate_gradients(op, b.reshape(columns), x0.reshape(columns), preconditioner, tol, max_steps)
+    if b.ndim == 1:
+        x, others = x[:, 0], [leaf[0] for leaf in others]
+    return Solution(x, *others)
 
 
 class _Run(NamedTuple):
@@ -105,7 +131,7 @@ def _solve(
     op: Operator, b: Any, x0: Any, preconditioner: Operator | None, tol: Any, *, method: str, max_steps: int
 ) -> Solution:
     flat_b, flat_x = op.ravel(b), op.ravel(x0)
-    target = jnp.asarray(tol, flat_b.dtype) * _norm(flat_b)
+    target = jnp.asarray(tol, flat_b.dtype) * cg.size(flat_b)
     apply = preconditioner.flat if preconditioner is not None else _identity
 
     def again(run: _Run) -> Any:
@@ -116,7 +142,7 @@ def _solve(
         step, num_steps, indefinite, history = METHODS[method](op.flat, apply, run, target, max_steps)
         x = run.x + step
         residual = flat_b - op.flat(x)
-        norm = _norm(residual)
+        norm = cg.size(residual)
         better = norm < run.norm
         return _Run(
             jnp.where(better, x, run.x), jnp.where(better, residual, run.residual), jnp.where(better, norm, run.norm),
@@ -124,7 +150,7 @@ def _solve(
         )  # fmt: skip
 
     residual = flat_b - op.flat(flat_x)
-    norm = _norm(residual)
+    norm = cg.size(residual)
     history = jnp.full(max_steps + 1, jnp.nan, norm.dtype).at[0].set(norm)
     false = jnp.zeros_like(norm > 0)
     start = _Run(flat_x, residual, norm, jnp.zeros((), jnp.int32), false, false, history)
@@ -134,31 +160,12 @@ def _solve(
 
 def _conjugate_gradients(times: Any, apply: Any, run: _Run, target: Any, max_steps: int) -> tuple[Any, ...]:
     """The correction d with Ad ≈ r, r the residual of the run."""
-
-    def more(state: Any) -> Any:
-        _, _, _, _, norm, num_steps, indefinite, _ = state
-        return (norm > target) & (num_steps < max_steps) & ~indefinite
-
-    def step(state: Any) -> Any:
-        d, r, p, rho, norm, num_steps, _, history = state
-        image = times(p)
-        curvature = dot(p, image).astype(r.dtype)
-        positive = curvature > 0
-        alpha = jnp.where(positive, rho / jnp.where(positive, curvature, 1), 0)
-        d, r = d + alpha * p, r - alpha * image
-        z = apply(r)
-        new_rho, norm = dot(r, z).astype(r.dtype), _norm(r)
-        p = z + new_rho / rho * p
-        indefinite = ~positive | ((new_rho <= 0) & (norm > 0))
-        return d, r, p, new_rho, norm, num_steps + 1, indefinite, history.at[num_steps + 1].set(norm)
-
-    z = apply(run.residual)
-    rho = dot(run.residual, z).astype(z.dtype)
-    start = (
-        jnp.zeros_like(run.x), run.residual, z, rho, run.norm, run.num_steps, rho <= 0, run.history,
-    )  # fmt: skip
-    d, _, _, _, _, num_steps, indefinite, history = jax.lax.while_loop(more, step, start)
-    return d, num_steps, indefinite, history
+    end = jax.lax.while_loop(
+        lambda state: cg.unfinished(state, target, max_steps),
+        lambda state: cg.advanced(state, times(state.p), apply),
+        cg.start(run.residual, run.norm, run.num_steps, run.history, apply),
+    )
+    return end.d, end.num_steps, end.indefinite, end.history
 
 
 class _Minres(NamedTuple):
@@ -258,10 +265,6 @@ def _vector(name: str, value: Any, op: Operator) -> Any:
     wanted = jax.tree.map(lambda like: list(like.shape), op.like)
     got = jax.tree.map(lambda leaf: list(leaf.shape), value)
     raise ValueError(f"{name} must be a vector of op's space, of shapes {wanted}, got shapes {got}")
-
-
-def _norm(vector: Any) -> Any:
-    return jnp.sqrt(dot(vector, vector)).astype(vector.dtype)
 
 
 def _identity(vector: Any) -> Any:

@@ -149,7 +149,8 @@ def scalings(
                 f"weight_std must be None when an initializer sets the weights, got {weight_std!r} with "
                 f"initializer {initializer!r}; give one of the two"
             )
-        if bias_function is not None and bias_std is not None and np.any(np.not_equal(bias_std, 0)):
+        stds = bias_std if isinstance(bias_std, list | tuple) else (bias_std,)
+        if bias_function is not None and any(std is not None and np.any(np.not_equal(std, 0)) for std in stds):
             raise ValueError(
                 f"bias_std must be 0 or None when the initializer sets the biases, got {bias_std!r} with "
                 f"initializer {initializer!r}; give one of the two"

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from dlmath import check
-from dlmath.ntk import _gram_store, _inputs
+from dlmath.ntk import _gram_memory, _gram_store, _inputs
 from dlmath.ntk._gram_store import Layout, read_gram
 from dlmath.typing import KernelFn
 
@@ -27,6 +27,7 @@ def gram(
     x2: Any = None,
     *,
     block_size: int = 1000,
+    memory: float | None = None,
     store: str | os.PathLike[str] | None = None,
     engine: Any = None,
 ) -> Any:
@@ -45,6 +46,10 @@ def gram(
         x2: inputs like `x1`, n2 rows; None means x1 against itself.
         block_size: rows and columns of a tile, at most; tiles are of equal size, the last of a row is filled up by
             copies of its last input, so that one program serves all of them (and one those on the diagonal).
+        memory: bytes that this call may take, or each worker of `engine`; tiles are made smaller than `block_size` until
+            the inputs, without a store the matrix, and a tile on each device here are predicted to fit. A tile is
+            predicted from the program that is compiled for it, so `kernel` must be one that JAX can trace. What Python and
+            JAX take themselves, some hundred megabytes, comes on top. None for tiles of `block_size`.
         store: a folder; None for a matrix in memory.
         engine: how tiles are computed, (tiles, compute) -> iterator of (tile, block), such as `repro.dask_engine()`;
             None for this process, a tile on each of its devices at a time.
@@ -55,7 +60,7 @@ def gram(
 
     Raises:
         ValueError: for inputs without rows or that do not go together, a kernel that returns no finite matrix of floats
-            of their numbers of rows, or a store that was made from something else or is being filled by another process.
+            of their numbers of rows, a kernel that JAX cannot trace or a `memory` too small for one row, or a store that was made from something else or is being filled by another process.
         Whatever the kernel or the engine raise; tiles that came before are in the store.
 
     >>> linear = lambda x1, x2=None: x1 @ (x1 if x2 is None else x2).T
@@ -65,7 +70,8 @@ def gram(
     Cost: n1 n2 evaluations of the kernel, half of it with `x2=None`. Memory: the inputs, a tile and what the kernel takes
     for it, on each device, and without a store the matrix. Disk: that of the tiles.
     """
-    tiles, layout, record = _described(kernel, x1, x2, block_size)
+    budget = None if memory is None else _gram_memory.Budget(memory, store is None, engine is None)
+    tiles, layout, record = _described(kernel, x1, x2, block_size, budget)
     if engine is not None:
         check.callable_("engine", engine)
     if store is None:
@@ -129,13 +135,17 @@ class _Tiles:
         return jax.tree.map(take, x)
 
 
-def _described(kernel: Any, x1: Any, x2: Any, block_size: Any) -> tuple[_Tiles, Layout, Callable[[], dict[str, Any]]]:
+def _described(
+    kernel: Any, x1: Any, x2: Any, block_size: Any, budget: _gram_memory.Budget | None
+) -> tuple[_Tiles, Layout, Callable[[], dict[str, Any]]]:
     check.callable_("kernel", kernel)
     x1, x2 = _on_host("x1", x1), None if x2 is None else _on_host("x2", x2)
     if x2 is not None:
         _inputs.check_same_features(x1, x2)
     block_size = check.positive_int("block_size", block_size)
     shape = (_length(x1), _length(x1 if x2 is None else x2))
+    if budget is not None:
+        block_size = _gram_memory.block_size(kernel, x1, x2, min(block_size, max(shape)), budget)
     sides = (_side(shape[0], block_size), _side(shape[1], block_size))
     stated: Any = jax.config
     options = (stated.jax_enable_x64, stated.jax_default_matmul_precision)

@@ -19,9 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
-from dlmath import check, files
+from dlmath import check, files, linalg
 
 _HEADER, _MANIFEST, _RECORD = "zarr.json", "tiles.sha256", "dlmath_gram"
 _LINE = re.compile(r"([0-9a-f]{64})  (\S+)\n")
@@ -58,7 +59,8 @@ class Layout(NamedTuple):
 class StoredGram:
     """A Gram matrix on disk, as `gram` stores and `read_gram` opens it; `numpy.asarray(stored)` is the whole.
 
-    Each tile that is read is checked against its checksum. What takes a Gram matrix takes it, and reads all of it.
+    Each tile that is read is checked against its checksum. What takes a Gram matrix takes it, and reads all of it;
+    `gp_posterior` by conjugate gradients, and `operator`, hold a tile of it at a time.
 
     Attributes:
         path: its folder.
@@ -123,6 +125,48 @@ class StoredGram:
         whole = np.frombuffer(content, self.dtype.newbyteorder("<")).reshape(self.layout.sides)
         rows, columns = self.layout.place((i, j))
         return whole[: rows.stop - rows.start, : columns.stop - columns.start]
+
+    def diagonal(self) -> np.ndarray:
+        """The entries K[i, i], from the tiles they are in.
+
+        Raises:
+            ValueError: unless the matrix is a set of inputs with itself.
+            files.DamagedFileError: as `tile`.
+        """
+        self._check_symmetric()
+        return np.concatenate([np.diagonal(self.tile(i, j)) for i, j in self.layout.tiles() if i == j])
+
+    def operator(self) -> linalg.HostOperator:
+        """V ↦ KV, a tile in memory at a time, for a matrix larger than memory.
+
+        Of a pair of tiles that mirror each other one is stored, read once and used twice. A product reads the whole store
+        whatever the number of columns; `linalg.solve` makes one for all its systems in a step.
+
+        Returns:
+            A `HostOperator` of the n columns, for `linalg.solve`, `linalg.shift` and `linalg.nystrom_preconditioner`.
+
+        Raises:
+            ValueError: unless the matrix is a set of inputs with itself.
+        """
+        self._check_symmetric()
+        return linalg.HostOperator(self._times, self.shape[0], jax.dtypes.canonicalize_dtype(self.dtype))
+
+    def _times(self, vectors: np.ndarray) -> np.ndarray:
+        out = np.zeros_like(vectors)
+        for tile in self.layout.tiles():
+            rows, columns = self.layout.place(tile)
+            block = self.tile(*tile)
+            out[rows] += block @ vectors[columns]
+            if tile[0] != tile[1]:
+                out[columns] += block.T @ vectors[rows]
+        return out
+
+    def _check_symmetric(self) -> None:
+        if not self.layout.symmetric:
+            raise ValueError(
+                f"store {self.path} must hold the Gram matrix of a set of inputs with itself (x2=None), got one of two"
+                f" sets, {self.shape}"
+            )
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         if copy is False:

@@ -18,23 +18,27 @@ def posterior_parts(grams: Any, targets: Any, noise: Any, jitter: Any, tol: Any)
     One system for each output and, where the covariance is wanted, for each new input; all of them share products.
     """
     train, new, prior = grams
-    matrix_free = isinstance(train, linalg.Operator)
-    dtype = train.dtype
+    matrix_free = isinstance(train, linalg.Operator | linalg.HostOperator)
+    op: Any = train if matrix_free else linalg.from_matrix(train)
+    dtype = op.dtype
     if jitter is None:
-        size = 0.0 if matrix_free else jnp.abs(jnp.diagonal(train)).mean()
-        jitter = len(targets) * jnp.finfo(dtype).eps * size
+        jitter = 0.0 if matrix_free else default_jitter(jnp.diagonal(train))
     else:
         jitter = check.real("jitter", jitter, at_least=0)
     jitter = jnp.asarray(jitter, dtype)
     tol = float(jnp.finfo(dtype).eps) ** 0.5 if tol is None else check.real("tol", tol, above=0.0, below=1.0)
-    op = train if matrix_free else linalg.from_matrix(train)
     amount = jnp.asarray(noise, dtype) + jitter
     shifted = linalg.shift(op, amount)
     # A fixed key: two calls agree to the last bit, and what it draws only changes the number of steps.
     inverse = linalg.nystrom_preconditioner(jax.random.key(0), op, min(_RANK, op.size), shift=amount)
     right = targets if prior is None else jnp.concatenate([targets, new.T], 1)
-    solved = jax.vmap(lambda b: linalg.solve(shifted, shifted.unravel(b), preconditioner=inverse, tol=tol), 1)(right)
-    alpha = jax.vmap(shifted.ravel)(solved.x).T
+    if isinstance(op, linalg.HostOperator):
+        solved = linalg.solve(shifted, right, preconditioner=inverse, tol=tol)
+        alpha = solved.x
+    else:
+        solve = lambda b: linalg.solve(shifted, shifted.unravel(b), preconditioner=inverse, tol=tol)
+        solved = jax.vmap(solve, 1)(right)
+        alpha = jax.vmap(shifted.ravel)(solved.x).T
     outputs = targets.shape[1]
     sizes = jnp.linalg.norm(right, axis=0)
     residual = jnp.max(solved.residual_norm / jnp.where(sizes > 0, sizes, 1))
@@ -46,6 +50,11 @@ def posterior_parts(grams: Any, targets: Any, noise: Any, jitter: Any, tol: Any)
         covariance = prior - (product(new, known) if prior.ndim == 2 else (new * known.T).sum(1))
         covariance = (covariance + covariance.T) / 2 if prior.ndim == 2 else covariance
     return product(new, alpha[:, :outputs]), covariance, jitter, residual, positive
+
+
+def default_jitter(diagonal: Any) -> Any:
+    """The number n · eps · mean |K[i, i]|."""
+    return len(diagonal) * jnp.finfo(diagonal.dtype).eps * jnp.abs(diagonal).mean()
 
 
 def _check(positive: Any, solved: Any, residual: Any, tol: Any) -> None:

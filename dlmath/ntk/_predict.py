@@ -13,7 +13,9 @@ from dlmath import check, linalg
 from dlmath.linalg._arrays import product
 from dlmath.ntk import _iterative
 from dlmath.ntk._alignment import check_definite, in_memory, square
+from dlmath.ntk._gram_store import StoredGram
 
+_OPERATORS = (linalg.Operator, linalg.HostOperator)
 METHODS = ("auto", "cholesky", "cg")
 _LARGE = 10_000
 """Training inputs above which "auto" does not factorise."""
@@ -23,7 +25,8 @@ class Grams(NamedTuple):
     """Kernel matrices between m new and n training inputs.
 
     Attributes:
-        train: [n, n]; `gp_posterior` also takes a `StoredGram` or an `Operator` on n numbers, such as `ntk.operator`.
+        train: [n, n], also as a `StoredGram`; `gp_posterior` also takes an `Operator` on n numbers, such as `ntk.operator`,
+            or a `linalg.HostOperator`.
         new: [m, n], rows are new inputs.
         prior: [m, m] between the new ones, or their variances [m]; None where no covariance is wanted.
     """
@@ -71,9 +74,10 @@ def gp_posterior(
         y: targets [n] or [n, o].
         noise: σ² ≥ 0, in the units of K.
         jitter: added to the diagonal beside σ², so that rounding cannot make the matrix indefinite; by default
-            n · eps · mean(diag K), with eps the machine precision (0 for an Operator).
+            n · eps · mean(diag K), with eps the machine precision (0 for an operator).
         method: "cholesky"; "cg", conjugate gradients with a Nyström preconditioner of rank 100; or "auto", the first up
-            to n = 10,000 and the second beyond, or for an Operator.
+            to n = 10,000 and the second beyond, or for an operator. By "cg" a `StoredGram` stays on disk: each step reads
+            it once, a tile at a time.
         tol: of "cg", bound on the relative residual of each system; √eps by default.
 
     Returns:
@@ -83,7 +87,8 @@ def gp_posterior(
         ValueError: wrong shapes, values out of range, or (outside jit and vmap) a matrix that is not positive definite
             in its precision (the message has its smallest eigenvalue), or a `tol` that is not reached.
 
-    Cost: n³/3 + n² (m + o), memory 2n²; by "cg" 2n² (o + m) a step, m only with a prior, and memory n².
+    Cost: n³/3 + n² (m + o), memory 2n²; by "cg" 2n² (o + m) a step, m only with a prior, and memory n², or n (o + m + 100)
+    for what stays on disk.
 
     References: Rasmussen & Williams (2006), algorithm 2.1; Lee et al. 2018 (1711.00165).
 
@@ -91,13 +96,15 @@ def gp_posterior(
     >>> print(posterior.mean.round(4), posterior.covariance.round(4))
     [0.5] [0.875]
     """
+    check.one_of("method", method, METHODS)
+    if isinstance(grams, Grams) and isinstance(grams.train, StoredGram) and _iterates(method, len(grams.train)):
+        grams, jitter = _left_on_disk(grams, jitter)
     grams, targets, shape = _arguments(grams, y, matrix_free=True)
     noise = check.real("noise", noise, at_least=0)
-    check.one_of("method", method, METHODS)
-    matrix_free = isinstance(grams.train, linalg.Operator)
+    matrix_free = isinstance(grams.train, _OPERATORS)
     if method == "cholesky" and matrix_free:
-        raise ValueError("method must be 'auto' or 'cg' for grams.train an Operator, got 'cholesky'")
-    if method == "cg" or matrix_free or (method == "auto" and len(targets) > _LARGE):
+        raise ValueError("method must be 'auto' or 'cg' for grams.train an operator, got 'cholesky'")
+    if matrix_free or _iterates(method, len(targets)):
         mean, covariance, jitter, residual, positive = _iterative.posterior_parts(grams, targets, noise, jitter, tol)
         return Posterior(mean.reshape(-1, *shape), covariance, None, jitter, residual, positive)
     if tol is not None:
@@ -247,11 +254,23 @@ def max_learning_rate(theta: Any, *, momentum: float = 0.0) -> Float[Array, ""]:
     return 2 * len(k) * (1 + momentum) / jnp.linalg.eigvalsh(k)[-1]
 
 
+def _iterates(method: str, n: int) -> bool:
+    return method == "cg" or (method == "auto" and n > _LARGE)
+
+
+def _left_on_disk(grams: Grams, jitter: Any) -> tuple[Grams, Any]:
+    # Products in place of the matrix, and the jitter that the matrix would get.
+    op = grams.train.operator()
+    if jitter is None:
+        jitter = _iterative.default_jitter(jnp.asarray(grams.train.diagonal(), op.dtype))
+    return grams._replace(train=op), jitter
+
+
 def _factor(k: Any, noise: Any, jitter: Any) -> tuple[Any, Any, Any, Any]:
     # The lower factor of K + (σ² + jitter) I (the identity if there is none), that matrix, the jitter, the success.
     n = len(k)
     if jitter is None:
-        jitter = n * jnp.finfo(k.dtype).eps * jnp.abs(jnp.diagonal(k)).mean()
+        jitter = _iterative.default_jitter(jnp.diagonal(k))
     else:
         jitter = check.real("jitter", jitter, at_least=0)
     jitter = jnp.asarray(jitter, k.dtype)
@@ -294,7 +313,7 @@ def _arguments(
     if not isinstance(grams, Grams):
         raise TypeError(f"{argument} must be Grams(train, new, prior), got {type(grams).__name__}")
     y = check.array("y", y, ndim=(1, 2))
-    if matrix_free and isinstance(grams.train, linalg.Operator):
+    if matrix_free and isinstance(grams.train, _OPERATORS):
         train, size = grams.train, grams.train.size
         if len(y) != size:
             raise ValueError(f"y must have a row for each of the {size} numbers grams.train acts on, got {len(y)}")

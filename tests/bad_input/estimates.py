@@ -10,6 +10,7 @@ KEY = jax.random.key(0)
 OP = dm.linalg.from_matrix(jnp.diag(jnp.array([1.0, 2.0, 3.0])))
 NEGATIVE = dm.linalg.from_matrix(-jnp.eye(3))
 NAN = dm.linalg.from_matrix(jnp.full([3, 3], jnp.nan))
+ON_HOST = dm.linalg.HostOperator(lambda columns: 2 * columns, 3, np.dtype("float32"))
 B = np.ones(3)
 ESTIMATE = dm.typing.Estimate(np.zeros(2), np.ones(2))
 
@@ -176,6 +177,42 @@ CASES = [
         lambda: dm.linalg.solve(OP, B, x0=np.ones(2)),
         ValueError,
         r"x0 must be a vector of op's space",
+    ),
+    (
+        "solve, minres on the host",
+        lambda: dm.linalg.solve(ON_HOST, B, method="minres"),
+        ValueError,
+        r"method must be 'cg' for a HostOperator, got 'minres'",
+    ),
+    (
+        "solve, too long for the host",
+        lambda: dm.linalg.solve(ON_HOST, np.ones(4)),
+        ValueError,
+        r"b must be \[3\] or \[3, k\], got shape \(4,\)",
+    ),
+    (
+        "solve, first guess of other columns",
+        lambda: dm.linalg.solve(ON_HOST, B, x0=np.ones([3, 2])),
+        ValueError,
+        r"x0 must have the shape of b, \(3,\), got \(3, 2\)",
+    ),
+    (
+        "solve, on the host inside jit",
+        lambda: jax.jit(lambda b: dm.linalg.solve(ON_HOST, b).x)(B),
+        TypeError,
+        r"b must not be traced: a HostOperator has no products inside jit",
+    ),
+    (
+        "HostOperator, columns of another length",
+        lambda: ON_HOST(np.ones([4, 2])),
+        ValueError,
+        r"vectors must be \[3\] or \[3, k\], got shape \(4, 2\)",
+    ),
+    (
+        "HostOperator, a product of another shape",
+        lambda: dm.linalg.HostOperator(lambda v: v[:2], 3, np.dtype("float32"))(B),
+        ValueError,
+        r"matmat must return columns like its argument, \(3, 1\), got \(2, 1\)",
     ),
     ("solve, tolerance zero", lambda: dm.linalg.solve(OP, B, tol=0.0), ValueError, r"tol must be positive, got 0"),
     ("solve, no steps", lambda: dm.linalg.solve(OP, B, max_steps=0), ValueError, r"max_steps must be positive, got 0"),

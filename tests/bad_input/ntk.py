@@ -1,10 +1,14 @@
 """Malformed calls of dlmath.ntk."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from dlmath import ntk
+from dlmath.ntk import StoredGram
+from dlmath.ntk._gram_store import Layout
 
 KEY = jax.random.key(0)
 W, X, OTHER = np.ones([3, 2], np.float32), np.ones([4, 3], np.float32), np.ones([5, 3], np.float32)
@@ -229,6 +233,30 @@ CASES = [
         r"kernel must return finite entries, got NaN or infinity in rows 0 to 3 and columns 0 to 3",
     ),
     ("gram, an engine by its name", lambda: ntk.gram(dot, X, engine="dask"), TypeError, r"engine must be a function"),
+    (
+        "gram, no memory",
+        lambda: ntk.gram(dot, X, memory=0),
+        ValueError,
+        r"memory must be positive, got 0",
+    ),
+    (
+        "gram, memory for less than a row",
+        lambda: ntk.gram(dot, X, memory=100.0),
+        ValueError,
+        r"memory must hold the inputs, 4.8e-05 MB, and the matrix .* a tile of 4 rows, .* got 0.0001 MB; give a store",
+    ),
+    (
+        "gram, the memory of a kernel of NumPy",
+        lambda: ntk.gram(lambda x1, x2=None: np.ones([len(x1), 1]) @ np.asarray(x1)[:1, :1], X, memory=1e6),
+        ValueError,
+        r"memory needs a kernel that JAX can trace, .* give block_size instead",
+    ),
+    (
+        "StoredGram.operator, between two sets of inputs",
+        lambda: StoredGram(Path("k"), Layout((4, 5), (4, 5), False, "float32"), {}).operator(),
+        ValueError,
+        r"store k must hold the Gram matrix of a set of inputs with itself \(x2=None\), got one of two sets, \(4, 5\)",
+    ),
     (
         "read_gram, nothing there",
         lambda: ntk.read_gram("/nowhere"),

@@ -127,7 +127,7 @@ CASES = [
         "an operator to be factorised",
         lambda: gp_posterior(GRAMS._replace(train=linalg.from_matrix(K)), Y, method="cholesky"),
         ValueError,
-        r"method must be 'auto' or 'cg' for grams.train an Operator, got 'cholesky'",
+        r"method must be 'auto' or 'cg' for grams.train an operator, got 'cholesky'",
     ),
     (
         "an operator on other points",

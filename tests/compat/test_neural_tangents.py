@@ -108,6 +108,49 @@ def test_empirical_kernel_equals_that_of_jax_0_4(implementation, reference, caps
     capsys.readouterr()  # AUTO prints the counts
 
 
+def recurrent():
+    import flax.linen as nn
+
+    class Reader(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return nn.Dense(2)(nn.RNN(nn.GRUCell(3))(nn.Embed(5, 4)(x))[:, -1])
+
+    return dm.models.from_linen(Reader())
+
+
+STRUCTURED = {
+    "dense": (lambda: dm.models.mlp([6, 5], 2, activation="gelu"), (5, 4)),
+    "convolution, strides, pooling": (
+        lambda: dm.models.cnn([3, 4], 2, strides=[2, 1], activation="tanh"),
+        (3, 6, 6, 2),
+    ),
+    "embedding, attention, layer norm": (
+        lambda: dm.models.transformer(2, vocabulary=5, num_layers=1, model_dim=4, num_heads=2),
+        (3, 4),
+    ),
+    "a loop that shares its weights": (recurrent, (3, 4)),
+}
+
+
+# A remark of neural-tangents on embeddings, whose Jacobian it takes by vector products.
+@pytest.mark.filterwarnings("ignore:No Jacobian rule found")
+@pytest.mark.parametrize("name", STRUCTURED)
+def test_structured_derivatives_contract_to_the_product_of_jacobians(name):
+    make, shape = STRUCTURED[name]
+    model, rng = make(), np.random.default_rng(0)
+    tokens = len(shape) == 2 and name != "dense"
+    x = jnp.asarray(rng.integers(0, 5, shape) if tokens else rng.normal(size=shape), jnp.int32 if tokens else None)
+    params = model.init(jax.random.key(0), x)
+    apply = lambda params, x: model.apply(params, x)
+    jacobian = jax.tree.leaves(jax.jacobian(apply)(params, x))
+    expected = sum(
+        jnp.einsum("iap,jbp->ijab", *[leaf.reshape(len(x), 2, -1)] * 2, precision="highest") for leaf in jacobian
+    )
+    kernel = dm.compat.neural_tangents().empirical_ntk_fn(apply, (), vmap_axes=0, implementation=3)
+    np.testing.assert_allclose(jax.jit(kernel)(x, None, params), expected, rtol=1e-4, atol=1e-5 * float(expected.max()))
+
+
 @pytest.mark.parametrize("get", ["ntk", "nngp"])
 def test_ensemble_prediction_equals_that_of_jax_0_4(get, reference):
     nt = dm.compat.neural_tangents()

@@ -1,53 +1,40 @@
-"""Every traced function of the estimators is accepted by the compilers of GPUs and TPUs (no callbacks)."""
-
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
-import dlmath as dm
+from dlmath import double_descent as dd
 
-dd = dm.double_descent
-X, Y, Y_1 = np.ones((6, 3)), np.ones((6, 2)), np.ones(6)
-PENALTY = np.array([0.1, 1.0])
-
-
-def features(key, kind="relu", **options):
-    return dd.feature_map(key, 3, 9, kind=kind, **options)
-
-
-def decomposed(function):
-    return lambda key, x: function(dd.decompose(x, Y))
-
+TAU, SIZES = jnp.array([3.0, 2.0, 1.0]), jnp.array([2.0, 5.0])
 
 FUNCTIONS = {
-    "feature_map": lambda key, x: features(key, weights="spherical", bias_std=1.0)(x),
-    "feature_map, fourier": lambda key, x: features(key, "fourier")(x),
-    "ridge_sweep": lambda key, x: dd.ridge_sweep(features(key), (x, Y), [2, 4, 6, 9], PENALTY, test=(x, Y)),
-    "ridge_sweep, ridgeless": lambda key, x: dd.ridge_sweep(None, (x, Y), [1, 3], [0.0]),
-    "ridge_sweep, traced penalty": lambda key, x: dd.ridge_sweep(features(key), (x, Y), [4, 9], jnp.exp(x[0])),
-    "moments": lambda key, x: dd.ridge_from_moments(dd.moments(features(key), x, Y, block_size=4), PENALTY),
-    "hybrid_lsqr": lambda key, x: dd.hybrid_lsqr(features(key), Y_1, PENALTY, x=x, num_steps=3, block_size=4),
-    "tikhonov": decomposed(lambda d: dd.coefficients(d, dd.tikhonov(d, PENALTY))),
-    "gradient_flow": decomposed(lambda d: dd.fitted(d, dd.gradient_flow(d, PENALTY))),
-    "truncated": decomposed(lambda d: dd.degrees_of_freedom(dd.truncated(d, 2))),
-    "gcv": decomposed(lambda d: dd.gcv(d, dd.tikhonov(d, PENALTY))),
-    "leave_one_out": decomposed(lambda d: dd.leave_one_out(d, dd.tikhonov(d, PENALTY))),
-    "l_curve": decomposed(lambda d: dd.l_curve(d, PENALTY)),
-    "picard": decomposed(dd.picard),
-    "cross_validation": lambda key, x: dd.cross_validation(x, Y, PENALTY, num_folds=3, key=key),
-    "polynomial_fit": lambda key, x: dd.polynomial_fit(x[:, 0], Y, 2),
-    "trigonometric_fit": lambda key, x: dd.trigonometric_fit(x[:, 0], Y, 2, period=1.0, penalty=PENALTY),
-    "bias_variance": lambda key, x: dd.bias_variance(
-        key, lambda a, b: (x, jax.random.normal(b, (6,))), lambda x, y: dm.linalg.ridge(x, y, 0.1) @ x.T, Y_1,
-        num_samples=3, batch_size=2,
-    ),
-}  # fmt: skip
+    "anova": lambda tau, n: dd.anova(jnp.ones([3, 3, 3, 2]) * n[0], tau[:2]),
+    "benign_bound": dd.benign_bound,
+    "companion_stieltjes": lambda tau, n: dd.companion_stieltjes(-n, 2.0, tau),
+    "effective_ranks": lambda tau, n: dd.effective_ranks(tau),
+    "flow_risk": lambda tau, n: dd.flow_risk(tau, tau, 5.0, n, noise=0.1),
+    "isotropic_flow_risk": lambda tau, n: dd.isotropic_flow_risk(n, 2.0, noise=0.1),
+    "isotropic_optimal_penalty": lambda tau, n: dd.isotropic_optimal_penalty(n, signal=1.0, noise=0.1),
+    "isotropic_risk": lambda tau, n: dd.isotropic_risk(n, noise=0.1),
+    "latent_space": lambda tau, n: dd.latent_space(6, 2, strength=n[0]),
+    "marchenko_pastur_density": lambda tau, n: dd.marchenko_pastur_density(tau, n[0]),
+    "marchenko_pastur_rule": lambda tau, n: dd.marchenko_pastur_rule(n, 8),
+    "marchenko_pastur_support": lambda tau, n: dd.marchenko_pastur_support(n),
+    "mei_montanari_components": lambda tau, n: dd.mei_montanari_components(n, 2.0, 0.1),
+    "mei_montanari_risk": lambda tau, n: dd.mei_montanari_risk(n, 2.0, 0.1),
+    "missing_share": lambda tau, n: dd.missing_share(n, 2.0),
+    "optimal_penalty": lambda tau, n: dd.optimal_penalty(tau, tau, n, noise=0.1),
+    "optimal_stopping": lambda tau, n: dd.optimal_stopping(tau, tau, n[0], noise=0.1),
+    "power_law": lambda tau, n: dd.power_law(4, n[0]),
+    "power_law_risk": lambda tau, n: dd.power_law_risk(n, 2.0),
+    "random_feature_components": lambda tau, n: dd.random_feature_components(tau, tau, n, 3.0),
+    "random_feature_risk": lambda tau, n: dd.random_feature_risk(tau, tau, n, 3.0),
+    "ridge_risk": lambda tau, n: dd.ridge_risk(tau, tau, n),
+    "scaling_exponents": lambda tau, n: dd.scaling_exponents(n),
+    "stieltjes": lambda tau, n: dd.stieltjes(jax.lax.complex(n, n), 2.0, tau),
+}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_function_is_lowered_for_cuda_and_tpu(name):
-    traced = jax.jit(FUNCTIONS[name]).trace(jax.random.key(0), X)
-    # One by one: for both at once JAX lowers each platform's branch of a `platform_dependent` for the other too.
-    for platform in ("cuda", "tpu"):
-        assert "callback" not in traced.lower(lowering_platforms=(platform,)).as_text()
+def test_lowers_for_cuda_and_tpu(name):
+    with jax.enable_x64(False):
+        jax.jit(FUNCTIONS[name]).trace(TAU, SIZES).lower(lowering_platforms=("cuda", "tpu"))

@@ -179,7 +179,7 @@ def test_data_split_over_four_devices_give_the_same_products_and_stay_where_they
         "JAX_PLATFORMS": "cpu",
         "JAX_ENABLE_X64": "true",
         "NPROC": "16",
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=4",
     }
     run = subprocess.run(
         [sys.executable, "-c", FOUR_DEVICES], capture_output=True, text=True, timeout=120, env=environment, check=False

@@ -175,3 +175,10 @@ def test_gradients_do_not_vanish_with_depth_in_a_residual_network():
     gradient = jax.jit(jax.grad(lambda p: jnp.sum(model.apply(p, X) ** 2)))(params)
     norms = np.array([np.linalg.norm(g["conv1"]["weight"]) for g in gradient[1:5]])
     assert norms[0] > 0.3 * norms[-1]
+
+
+def test_an_initializer_of_biases_sets_those_that_are_there_and_no_others():
+    model = dm.models.resnet(10, 2, 3, initializer="torch")
+    params = jax.eval_shape(model.init, jax.random.key(0), X)
+    with_bias = [set(layer) for layer in (params[0], params[1]["conv1"], params[-1])]
+    assert with_bias == [{"weight"}, {"weight"}, {"weight", "bias"}]

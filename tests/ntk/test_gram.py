@@ -95,6 +95,19 @@ def test_a_stored_matrix_takes_the_place_of_one_in_memory(tmp_path):
         np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-14)
 
 
+def test_products_of_a_stored_matrix_read_each_tile_once(tmp_path, monkeypatch):
+    stored = ntk.gram(distance, X, block_size=4, store=tmp_path / "k")
+    np.testing.assert_array_equal(stored.diagonal(), np.diagonal(distance(X)))
+    vectors, read = np.random.default_rng(2).normal(size=(11, 3)), []
+    tile = type(stored).tile
+    monkeypatch.setattr(type(stored), "tile", lambda self, i, j: read.append((i, j)) or tile(self, i, j))
+    np.testing.assert_allclose(stored.operator()(vectors), distance(X) @ vectors, rtol=1e-13)
+    assert sorted(read) == sorted(set(read)) == [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)]
+    shifted = dm.linalg.shift(stored.operator(), 20.0)
+    found = dm.linalg.solve(shifted, vectors, tol=1e-12)
+    np.testing.assert_allclose(found.x, np.linalg.solve(distance(X) + 20 * np.eye(11), vectors), atol=1e-11)
+
+
 def test_an_empirical_kernel_partially_applied_is_that_of_all_examples(float64, tmp_path):
     model = dm.models.mlp([5], 2)
     params = model.init(jax.random.key(0), X)
@@ -106,6 +119,35 @@ def test_an_empirical_kernel_partially_applied_is_that_of_all_examples(float64, 
     )
     with pytest.raises(ValueError, match="another kernel: other parameters are bound to it"):
         ntk.gram(moved, X, block_size=6, store=tmp_path / "k")
+
+
+def linear(x1, x2=None):
+    return x1 @ (x1 if x2 is None else x2).T
+
+
+def tile_bytes(side):
+    """Of a tile of `linear`: two sets of rows, and the entries on the device, as it returns them and as they are written."""
+    return 8 * (2 * 3 * side + 3 * side**2)
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 5, 9])
+def test_tiles_are_as_large_as_memory_allows(tmp_path, side):
+    inputs, matrix = X.nbytes, 8 * 11 * 11
+    allowed = inputs + len(jax.local_devices()) * tile_bytes(side)
+    stored = ntk.gram(linear, X, block_size=9, memory=allowed, store=tmp_path / "k")
+    np.testing.assert_allclose(stored, X @ X.T, rtol=1e-12, atol=1e-14)
+    # Tiles of a row are of equal size: eleven rows in as few as are no longer than `side`.
+    assert stored.layout.sides == (-(-11 // -(-11 // side)),) * 2
+    np.testing.assert_allclose(ntk.gram(linear, X, memory=allowed + matrix), X @ X.T, rtol=1e-12, atol=1e-14)
+    short = allowed + matrix - 1 if side == 1 else allowed + matrix - len(jax.local_devices()) * tile_bytes(side)
+    with pytest.raises(ValueError, match=r"memory must hold the inputs, .*, and the matrix .* give a store"):
+        ntk.gram(linear, X, block_size=1 if side == 1 else 9, memory=short)
+
+
+def test_temporaries_of_a_kernel_make_tiles_smaller(tmp_path):
+    hungry = lambda x1, x2=None: jnp.linalg.qr(jnp.ones((400, 50)) * (1 + 0 * x1[0, 0]))[1][0, 0] * 0 + linear(x1, x2)
+    with pytest.raises(ValueError, match="by its compiled program"):
+        ntk.gram(hungry, X, memory=X.nbytes + tile_bytes(11), store=tmp_path / "k")
 
 
 # Kills and damage ---------------------------------------------------------------------------------------------------
@@ -272,8 +314,11 @@ print(json.dumps({"devices": len(used), "gap": float(np.abs(four - one).max())})
 
 def test_tiles_are_computed_on_all_devices_at_a_time():
     environment = {
-        **os.environ, "JAX_PLATFORMS": "cpu", "NPROC": "16", "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
-    }  # fmt: skip
+        **os.environ,
+        "JAX_PLATFORMS": "cpu",
+        "NPROC": "16",
+        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=4",
+    }
     run = subprocess.run(
         [sys.executable, "-c", FOUR_DEVICES], capture_output=True, text=True, env=environment, check=False, timeout=240
     )

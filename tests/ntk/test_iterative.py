@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import dlmath as dm
-from dlmath.ntk import Grams, empirical, gp_posterior, operator
+from dlmath.ntk import Grams, empirical, gp_posterior, gram, operator
 
 RNG = np.random.default_rng(0)
 N, NOISE = 150, 1e-3
@@ -59,3 +59,17 @@ def test_large_matrices_are_not_factorised(float64, monkeypatch):
     assert gp_posterior(grams(None), Y, noise=NOISE).log_marginal_likelihood is None
     monkeypatch.setattr(dm.ntk._predict, "_LARGE", N)
     assert gp_posterior(grams(None), Y, noise=NOISE).log_marginal_likelihood is not None
+
+
+def test_a_matrix_on_disk_is_solved_a_tile_at_a_time(float64, tmp_path, monkeypatch):
+    kernel = lambda x1, x2=None: np.exp(-((x1[:, None] - (x1 if x2 is None else x2)) ** 2).sum(-1) / 4)
+    stored = gram(kernel, POINTS[:N], block_size=40, store=tmp_path / "k")
+    prior = np.diag(K[N:, N:])
+    dense = gp_posterior(grams(prior), Y, noise=NOISE, method="cg", tol=1e-9)
+    monkeypatch.setattr(type(stored), "__array__", None)  # never read as a whole
+    monkeypatch.setattr(dm.ntk._predict, "_LARGE", N - 1)
+    found = gp_posterior(grams(prior)._replace(train=stored), Y, noise=NOISE, tol=1e-9)
+    np.testing.assert_allclose(found.jitter, dense.jitter, rtol=1e-12)
+    np.testing.assert_allclose(found.mean, dense.mean, atol=1e-6)
+    np.testing.assert_allclose(found.covariance, dense.covariance, atol=1e-6)
+    assert 0 < found.residual <= 1e-9
