@@ -48,7 +48,7 @@ def crop_and_flip(key: Key, x: Any, *, padding: int = 4, flip: bool = True) -> S
     if padding:
         surrounded = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
         corners = jax.random.randint(shift_key, (n, 2), 0, 2 * padding + 1, "int32")
-        cut = lambda image, corner: jax.lax.dynamic_slice(image, (*corner, 0), (height, width, channels))
+        cut = lambda image, corner: jax.lax.dynamic_slice(image, (*corner, jnp.int32(0)), (height, width, channels))
         x = jax.vmap(cut)(surrounded, corners)
     if flip:
         mirrored = jax.random.bernoulli(flip_key, 0.5, (n, 1, 1, 1))

@@ -80,7 +80,7 @@ def mei_montanari_components(
 
     >>> parts = mei_montanari_components(3, 3, 1e-5, noise=0.5)                 # the peak is an interaction
     >>> print(f"{parts.samples_init + parts.samples_init_noise:.1f} of {sum(parts):.1f}")
-    15.3 of 15.6
+    20.6 of 20.9
     """
     tau, n, features, rest = _arguments(features_per_dimension, samples_per_dimension, activation, nonlinear)
     return random_feature_components(tau, signal, n, features, penalty=penalty, noise=noise, **rest)

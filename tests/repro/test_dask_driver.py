@@ -14,7 +14,7 @@ from dlmath.repro import _dask_cluster
 from dlmath.repro._dask import dask_engine
 
 DRIVER = """
-import os, sys, time
+import os, signal, sys, time
 from dlmath.repro._dask import dask_engine
 
 def compute(unit):
@@ -22,6 +22,8 @@ def compute(unit):
     return os.getpid(), os.environ["CUDA_VISIBLE_DEVICES"], os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"]
 
 if __name__ == "__main__":
+    # A shell's background job ignores Ctrl-C, and so would this process.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         for unit, result in dask_engine()(range(1000), compute):
             print(*result, flush=True)
