@@ -57,13 +57,19 @@ def main(arguments):
         "environment": _harness.environment(PACKAGES),
         "aims": {"at most so many gradients": PRODUCT_AIMS, "faster than": RUN_AIMS},
         "options": {"probes": options.probes, "torch_probes": options.torch_probes},
-        "cases": [_case(network, names, options) for network in options.networks],
+        "cases": [],
     }
-    print(f"written to {_harness.write(options.name, record)}")
+    for network in options.networks:
+        for case in _case(network, names, options):
+            # Written after every quantity: a run takes half an hour, and what it has found should outlive it.
+            record["cases"] = [*(c for c in record["cases"] if c["network"] != network), case]
+            written = _harness.write(options.name, record)
+    print(f"written to {written}")
     return 0
 
 
 def _case(network, names, options):
+    """Yields the record of a network, one quantity longer each time."""
     with tempfile.TemporaryDirectory() as folder:
         case = {
             "network": network, "folder": folder, "probes": options.probes, "torch_probes": options.torch_probes,
@@ -85,10 +91,10 @@ def _case(network, names, options):
                 if able:
                     record["quantities"][quantity] = _quantity(quantity, able, reference, folder, options)
                     _show(quantity, record)
+                    yield record
         finally:
             for contender in (reference, *contenders.values()):
                 contender.close()
-    return record
 
 
 def _quantity(quantity, contenders, reference, folder, options):

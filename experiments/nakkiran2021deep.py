@@ -34,6 +34,10 @@ class Config:
     """Training samples n, the first ones of the set."""
     data_set: str = "mnist1d"
     """Data: "mnist1d" for the MLP, "cifar10" for the others."""
+    train_batches: tuple[int, ...] = (1, 2, 3, 4, 5)
+    """Which of CIFAR-10's five training batches of 10,000 images are trained on."""
+    test_batch: str = "test"
+    """CIFAR-10's images to test on: "test" or "test_lossless_1017", the first 1,017 of them."""
     label_noise: float = 0.15
     """Fraction of training labels replaced by another class, drawn anew in every seed."""
     num_epochs: int = 300
@@ -105,10 +109,16 @@ def record_epochs(config, architecture):
     return np.unique([0, *np.geomspace(1, num_epochs(config, architecture), config.num_records).round()]).astype(int)
 
 
-@functools.cache
-def load(data_set):
+def load(config):
     """Training and test set, images standardised by channel; labels without noise."""
-    return dm.data.load(data_set, standardize="channel") if data_set == "cifar10" else dm.data.load(data_set)
+    return _load(config.data_set, config.train_batches, config.test_batch)
+
+
+@functools.cache
+def _load(data_set, train_batches, test_batch):
+    if data_set != "cifar10":
+        return dm.data.load(data_set)
+    return dm.data.load(data_set, batches=train_batches, test_batch=test_batch, standardize="channel")
 
 
 def noisy(keys, data, num_train, label_noise):
@@ -122,7 +132,7 @@ def noisy(keys, data, num_train, label_noise):
 
 def fit(config, keys, architecture, width, num_train, num_steps, **options):
     """Networks of all seeds trained side by side, their labels and the function that evaluates them."""
-    data, model = load(config.data_set), network(architecture, width)
+    data, model = load(config), network(architecture, width)
     x = jnp.array(data.x[:num_train])
     label_keys, init_keys, fit_keys = jnp.moveaxis(jax.vmap(lambda key: jax.random.split(key, 3))(keys), 1, 0)
     labels = noisy(label_keys, data, num_train, config.label_noise)
@@ -145,7 +155,7 @@ def fit(config, keys, architecture, width, num_train, num_steps, **options):
 
 def measure(config, keys, *, architecture, width, num_train):
     """Training at one width on one number of samples: test error along the way, training error at the end."""
-    data = load(config.data_set)
+    data = load(config)
     steps_an_epoch = num_train // min(config.batch_size, num_train)
     epochs = record_epochs(config, architecture)
     checkpoint = None

@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from dlmath.repro._environment import num_cores
+
 log = logging.getLogger("dlmath.repro")
 
 ALLOWED_FAILURES = 3
@@ -127,9 +129,7 @@ def check_single_threads(workers: Mapping[str, int]) -> None:
 
 def default_workers() -> int:
     """One a GPU, else one a core that this process may use."""
-    gpus = visible_gpus()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return len(gpus) or cores
+    return len(visible_gpus()) or num_cores()
 
 
 def visible_gpus() -> list[str]:

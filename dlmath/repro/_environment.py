@@ -25,9 +25,14 @@ def environment(root: Path) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "device": f"{device.platform}: {device.device_kind}",
         "num_devices": jax.device_count(),
-        "num_cores": os.cpu_count(),
+        "num_cores": num_cores(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
+
+
+def num_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def peak_memory() -> int:
