@@ -4,33 +4,41 @@ A target is given as a numpyro model, as a potential U = −log density, or as i
 """
 
 from dlmath.mcmc._annealed import AnnealedLangevin
-from dlmath.mcmc._blackjax import FromBlackjax
+from dlmath.mcmc._blackjax import BlackjaxState, FromBlackjax
 from dlmath.mcmc._curl import check_curl, curl, curl_estimate
 from dlmath.mcmc._kernel import LangevinKernel
 from dlmath.mcmc._laws import StationaryLaw, stationary_law
 from dlmath.mcmc._line_integral import potential_rise, score_potential
-from dlmath.mcmc._mala import MALA, acceptance
-from dlmath.mcmc._preconditioned_sgld import PreconditionedSGLD
+from dlmath.mcmc._mala import MALA, MALAState, acceptance
+from dlmath.mcmc._preconditioned_sgld import PreconditionedSGLD, PreconditionedSGLDState
 from dlmath.mcmc._schedules import Cyclical, cyclical, noise_levels
-from dlmath.mcmc._sghmc import SGHMC
-from dlmath.mcmc._sgld import SGLD
-from dlmath.mcmc._sgnht import SGNHT
-from dlmath.mcmc._ula import ULA
-from dlmath.mcmc._underdamped import UnderdampedLangevin
+from dlmath.mcmc._sghmc import SGHMC, SGHMCState
+from dlmath.mcmc._sgld import SGLD, SGLDState
+from dlmath.mcmc._sgnht import SGNHT, SGNHTState
+from dlmath.mcmc._ula import ULA, ULAState
+from dlmath.mcmc._underdamped import UnderdampedLangevin, UnderdampedState
 
 __all__ = [
     "AnnealedLangevin",
+    "BlackjaxState",
     "Cyclical",
     "FromBlackjax",
     "LangevinKernel",
     "MALA",
+    "MALAState",
     "PreconditionedSGLD",
+    "PreconditionedSGLDState",
     "SGHMC",
+    "SGHMCState",
     "SGLD",
+    "SGLDState",
     "SGNHT",
+    "SGNHTState",
     "StationaryLaw",
     "ULA",
+    "ULAState",
     "UnderdampedLangevin",
+    "UnderdampedState",
     "acceptance",
     "check_curl",
     "curl",

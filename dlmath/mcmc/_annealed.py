@@ -70,7 +70,7 @@ class AnnealedLangevin(LangevinKernel):
         return self._at(0, z, args, kwargs)
 
     def _at(self, i: Any, z: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
-        score = self._score(z, self.noise_level(i), *args, **kwargs)  # pyright: ignore[reportOptionalCall]
+        score = self._score(z, self.noise_level(i), *args, **kwargs)
         return None, jax.tree.map(jnp.negative, score)
 
     def _start(

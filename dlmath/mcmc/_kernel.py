@@ -40,13 +40,14 @@ class LangevinKernel(MCMCKernel):
             listed = ", ".join(targets)
             raise ValueError(f"exactly one of {listed} must be given, got {' and '.join(given) or 'none'}")
         check.callable_(given[0], targets[given[0]])
-        self._model, self._potential_fn, self._score = (
-            targets.get(name) for name in ("model", "potential_fn", "score")
-        )
+        self._model: Any = targets.get("model")
+        self._potential_fn: Any = targets.get("potential_fn")
+        self._score: Any = targets.get("score")
         self._step_size = checked_schedule("step_size", step_size)
         self._temperature = checked_schedule("temperature", temperature)
         self._init_strategy = init_strategy
-        self._potential_of_model = self._postprocess_of_model = None
+        self._potential_of_model: Any = None
+        self._postprocess_of_model: Any = None
 
     # What numpyro reads --------------------------------------------------------------------------------------------
 
@@ -74,26 +75,26 @@ class LangevinKernel(MCMCKernel):
 
     def init(self, rng_key: Any, num_warmup: int, init_params: Any, model_args: Any, model_kwargs: Any) -> Any:
         args, kwargs = tuple(model_args), model_kwargs or {}
-        chains = (lambda f: f) if is_one_key(rng_key) else jax.vmap
+        chains = _over_chains(rng_key)
         rng_key, key_model, key_start = chains(lambda key: tuple(jax.random.split(key, 3)))(rng_key)
         z = self._starting_point(key_model, init_params, args, kwargs)
         potential, gradient = chains(lambda key, z: self._evaluate(key, z, args, kwargs))(key_start, z)
         _refuse_non_finite(z, potential, gradient)
-        start = lambda key, z, *values: self._start(key, z, *values, num_warmup, args, kwargs)
+        start = lambda key, z, *at_z: self._start(key, z, at_z[0], at_z[1], num_warmup, args, kwargs)
         state = chains(start)(key_start, z, potential, gradient)
         return state._replace(rng_key=rng_key)
 
     def sample(self, state: Any, model_args: Any, model_kwargs: Any) -> Any:
-        step = lambda state: self._step(state, tuple(model_args), model_kwargs or {})
-        return step(state) if is_one_key(state.rng_key) else jax.vmap(step)(state)
+        return _over_chains(state.rng_key)(lambda state: self._step(state, tuple(model_args), model_kwargs or {}))(
+            state
+        )
 
     def refresh(self, state: Any, model_args: Any, model_kwargs: Any) -> Any:
         """The same point under other arguments: what the state holds of the potential, computed again."""
         if not hasattr(state, "z_grad"):
             return state
         evaluate = lambda state: self._evaluate(state.rng_key, state.z, tuple(model_args), model_kwargs or {})
-        chains = (lambda f: f) if is_one_key(state.rng_key) else jax.vmap
-        potential, gradient = chains(evaluate)(state)
+        potential, gradient = _over_chains(state.rng_key)(evaluate)(state)
         return state._replace(potential_energy=potential, z_grad=gradient)
 
     # What subclasses say, and use ----------------------------------------------------------------------------------
@@ -111,9 +112,9 @@ class LangevinKernel(MCMCKernel):
         if self._score is not None:
             return None, jax.tree.map(jnp.negative, self._score(z, *args, **kwargs))
         if self._model is not None:
-            potential = self._potential_of_model(*args, **kwargs)  # pyright: ignore[reportOptionalCall]
+            potential = self._potential_of_model(*args, **kwargs)
         else:
-            potential = lambda z: self._potential_fn(z, *args, **kwargs)  # pyright: ignore[reportOptionalCall]
+            potential = lambda z: self._potential_fn(z, *args, **kwargs)
         return jax.value_and_grad(potential)(z)
 
     def _starting_point(self, key: Any, init_params: Any, args: Any, kwargs: Any) -> Any:
@@ -159,6 +160,11 @@ def is_one_key(key: Any) -> bool:
     """Whether a key is one, typed or raw, and not one for each chain."""
     typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     return key.ndim == (0 if typed else 1)
+
+
+def _over_chains(key: Any) -> Callable[..., Any]:
+    """`vmap` for a batch of keys, nothing for one."""
+    return (lambda function: function) if is_one_key(key) else jax.vmap
 
 
 def _refuse_non_finite(z: Any, potential: Any, gradient: Any) -> None:

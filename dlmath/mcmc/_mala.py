@@ -123,6 +123,8 @@ class MALA(LangevinKernel):
         Roberts, Rosenthal (1998), Optimal scaling of discrete approximations to Langevin diffusions.
     """
 
+    _log_ratio = staticmethod(log_acceptance)
+
     def __init__(
         self,
         model: Any = None,
@@ -160,7 +162,7 @@ class MALA(LangevinKernel):
     def init(self, rng_key: Any, num_warmup: int, init_params: Any, model_args: Any, model_kwargs: Any) -> MALAState:
         state = super().init(rng_key, num_warmup, init_params, model_args, model_kwargs)
         if self._check_curl and self._score is not None:
-            score = lambda z: self._score(z, *model_args, **(model_kwargs or {}))  # pyright: ignore[reportOptionalCall]
+            score = lambda z: self._score(z, *model_args, **(model_kwargs or {}))
             z, key = (state.z, rng_key) if is_one_key(rng_key) else jax.tree.map(lambda a: a[0], (state.z, rng_key))
             check_curl(score, z, tolerance=self._tolerance, key=None if size(z) <= 1000 else key)
         return state
@@ -181,13 +183,15 @@ class MALA(LangevinKernel):
         def evaluate(y: Any) -> tuple[Any, Any]:
             potential, gradient = self._evaluate(key, y, args, kwargs)
             if potential is None:
-                score = lambda z: self._score(z, *args, **kwargs)  # pyright: ignore[reportOptionalCall]
+                score = lambda z: self._score(z, *args, **kwargs)
                 potential = state.potential_energy + potential_rise(score, state.z, y, order=self._order)
             return potential, gradient
 
         rng_key, key = jax.random.split(state.rng_key)
         at_z = (state.potential_energy, state.z_grad)
-        z, at_z, accept_prob = mala_step(key, state.z, at_z, evaluate, state.step_size, self._temperature)
+        z, at_z, accept_prob = mala_step(
+            key, state.z, at_z, evaluate, state.step_size, self._temperature, self._log_ratio
+        )
         state = state._replace(i=state.i + 1, z=z, potential_energy=at_z[0], z_grad=at_z[1], rng_key=rng_key)
         mean = jnp.where(state.i == state.num_warmup + 1, 0.0, state.mean_accept_prob)
         mean += (accept_prob - mean) / jnp.asarray(_steps_averaged(state), mean.dtype)

@@ -79,7 +79,8 @@ class StochasticGradientKernel(LangevinKernel):
             raise ValueError("batch_size must be given with minibatch_potential, got None")
         else:
             check.positive_int("batch_size", batch_size)
-        self._minibatch_potential, self._batch_size = minibatch_potential, batch_size
+        self._minibatch_potential: Any = minibatch_potential
+        self._batch_size = batch_size
         self._num_data = None if num_data is None else check.positive_int("num_data", num_data)
         self._control = None if control is None else jax.tree.map(jnp.asarray, control)
 
