@@ -25,9 +25,9 @@ class DualAveraging(NamedTuple):
 
 def dual_averaging(step_size: Any) -> DualAveraging:
     """The state before the first update."""
-    log_step = jnp.log(jnp.asarray(step_size, jnp.result_type(float)))
+    log_step = jnp.log(step_size)
     zero = jnp.zeros_like(log_step)
-    return DualAveraging(log_step, zero, zero, log_step + jnp.log(10.0).astype(zero.dtype), jnp.array(0))
+    return DualAveraging(log_step, zero, zero, log_step + jnp.log(10.0).astype(zero.dtype), jnp.zeros((), jnp.int32))
 
 
 def update(state: DualAveraging, accept_prob: Any, target: float) -> DualAveraging:

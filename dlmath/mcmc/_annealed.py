@@ -76,7 +76,7 @@ class AnnealedLangevin(LangevinKernel):
     def _start(
         self, key: Any, z: Any, potential: Any, gradient: Any, num_warmup: int, args: Any, kwargs: Any
     ) -> ULAState:
-        return ULAState(jnp.array(0), z, potential, gradient, key)
+        return ULAState(jnp.zeros((), jnp.int32), z, potential, gradient, key)
 
     def _step(self, state: Any, args: Any, kwargs: Any) -> ULAState:
         rng_key, key = jax.random.split(state.rng_key)

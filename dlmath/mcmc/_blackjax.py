@@ -53,7 +53,7 @@ class FromBlackjax(MCMCKernel):
 
         def start(key: Any, z: Any) -> BlackjaxState:
             rng_key, key = jax.random.split(key)
-            return BlackjaxState(jnp.array(0), z, self._algorithm.init(z, key), jnp.array(jnp.nan), rng_key)
+            return BlackjaxState(jnp.zeros((), jnp.int32), z, self._algorithm.init(z, key), jnp.array(jnp.nan), rng_key)
 
         return (start if is_one_key(rng_key) else jax.vmap(start))(rng_key, init_params)
 

@@ -171,12 +171,12 @@ class MALA(LangevinKernel):
         self, key: Any, z: Any, potential: Any, gradient: Any, num_warmup: int, args: Any, kwargs: Any
     ) -> MALAState:
         potential = jnp.zeros_like(dot(gradient, gradient)) if potential is None else potential
-        step_size = jnp.asarray(self._step_size, jnp.result_type(float))
-        adaptation = dual_averaging(step_size) if self._adapt and num_warmup > 0 else None
         accept_prob = jnp.zeros_like(potential - dot(gradient, gradient))
+        step_size = jnp.asarray(self._step_size, accept_prob.dtype)
+        adaptation = dual_averaging(step_size) if self._adapt and num_warmup > 0 else None
         return MALAState(
             jnp.array(0), z, potential, gradient, accept_prob, accept_prob, step_size, adaptation,
-            jnp.array(num_warmup), key,
+            jnp.array(num_warmup, jnp.int32), key,
         )  # fmt: skip
 
     def _step(self, state: Any, args: Any, kwargs: Any) -> MALAState:

@@ -99,7 +99,7 @@ class PreconditionedSGLD(StochasticGradientKernel):
         self, key: Any, z: Any, potential: Any, gradient: Any, num_warmup: int, args: Any, kwargs: Any
     ) -> PreconditionedSGLDState:
         square = jax.tree.map(jnp.square, gradient)
-        return PreconditionedSGLDState(jnp.array(0), z, square, self._control_gradient(z, args), key)
+        return PreconditionedSGLDState(jnp.zeros((), jnp.int32), z, square, self._control_gradient(z, args), key)
 
     def _step(self, state: Any, args: Any, kwargs: Any) -> PreconditionedSGLDState:
         rng_key, key_batch, key_signs, key = jax.random.split(state.rng_key, 4)

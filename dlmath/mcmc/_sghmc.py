@@ -99,7 +99,7 @@ class SGHMC(StochasticGradientKernel):
     ) -> SGHMCState:
         temperature = value_at(self._temperature, 0)
         velocity = combine(lambda xi: jnp.sqrt(temperature) * xi, normal_like(key, z))
-        return SGHMCState(jnp.array(0), z, velocity, self._control_gradient(z, args), key)
+        return SGHMCState(jnp.zeros((), jnp.int32), z, velocity, self._control_gradient(z, args), key)
 
     def _step(self, state: Any, args: Any, kwargs: Any) -> SGHMCState:
         rng_key, key_batch, key = jax.random.split(state.rng_key, 3)

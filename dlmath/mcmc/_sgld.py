@@ -69,7 +69,7 @@ class SGLD(StochasticGradientKernel):
     def _start(
         self, key: Any, z: Any, potential: Any, gradient: Any, num_warmup: int, args: Any, kwargs: Any
     ) -> SGLDState:
-        return SGLDState(jnp.array(0), z, self._control_gradient(z, args), key)
+        return SGLDState(jnp.zeros((), jnp.int32), z, self._control_gradient(z, args), key)
 
     def _step(self, state: Any, args: Any, kwargs: Any) -> SGLDState:
         rng_key, key_batch, key = jax.random.split(state.rng_key, 3)

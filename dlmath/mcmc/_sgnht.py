@@ -86,7 +86,7 @@ class SGNHT(StochasticGradientKernel):
         temperature = value_at(self._temperature, 0)
         velocity = combine(lambda xi: jnp.sqrt(temperature) * xi, normal_like(key, z))
         thermostat = jnp.asarray(self._diffusion, dot(z, z).dtype)
-        return SGNHTState(jnp.array(0), z, velocity, thermostat, self._control_gradient(z, args), key)
+        return SGNHTState(jnp.zeros((), jnp.int32), z, velocity, thermostat, self._control_gradient(z, args), key)
 
     def _step(self, state: Any, args: Any, kwargs: Any) -> SGNHTState:
         rng_key, key_batch, key = jax.random.split(state.rng_key, 3)

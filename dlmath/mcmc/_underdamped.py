@@ -136,7 +136,7 @@ class UnderdampedLangevin(LangevinKernel):
     ) -> UnderdampedState:
         temperature = value_at(self._temperature, 0)
         velocity = combine(lambda xi, m: jnp.sqrt(temperature / m) * xi, normal_like(key, z), self._masses(z))
-        return UnderdampedState(jnp.array(0), z, velocity, potential, gradient, key)
+        return UnderdampedState(jnp.zeros((), jnp.int32), z, velocity, potential, gradient, key)
 
     def _step(self, state: Any, args: Any, kwargs: Any) -> UnderdampedState:
         rng_key, key = jax.random.split(state.rng_key)

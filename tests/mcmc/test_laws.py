@@ -195,7 +195,7 @@ def test_a_control_variate_takes_the_noise_out_of_a_quadratic_potential():
     )
 
 
-@pytest.mark.parametrize("noise_estimate", [0.0, 0.3])
+@pytest.mark.parametrize("noise_estimate", [0.0, 0.8])
 def test_sghmc_has_its_law_with_minibatches(noise_estimate):
     kernel = dm.mcmc.SGHMC(
         minibatch_potential=minibatch_potential, batch_size=BATCH_SIZE, step_size=0.6, friction=1.2,
