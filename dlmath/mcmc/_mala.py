@@ -193,7 +193,8 @@ class MALA(LangevinKernel):
             key, state.z, at_z, evaluate, state.step_size, self._temperature, self._log_ratio
         )
         state = state._replace(i=state.i + 1, z=z, potential_energy=at_z[0], z_grad=at_z[1], rng_key=rng_key)
-        mean = jnp.where(state.i == state.num_warmup + 1, 0.0, state.mean_accept_prob)
+        # The first step after warm-up is the first of its own mean, which forgets the one before.
+        mean = state.mean_accept_prob
         mean += (accept_prob - mean) / jnp.asarray(_steps_averaged(state), mean.dtype)
         return _adapted(state._replace(accept_prob=accept_prob, mean_accept_prob=mean), self._target)
 
