@@ -4,6 +4,7 @@ A kernel is a pure step (state, args, kwargs) -> state on one chain; this class 
 axis (`chain_method="vectorized"` hands over a batch of keys), numpyro models with their constrained sites, and checks.
 """
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -97,6 +98,15 @@ class LangevinKernel(MCMCKernel):
         potential, gradient = _over_chains(state.rng_key)(evaluate)(state)
         return state._replace(potential_energy=potential, z_grad=gradient)
 
+    def wrap_model(self, wrapper: Callable[[Any], Any]) -> "LangevinKernel":
+        """A copy of this kernel on the model wrapper(model): a block of numpyro's `Gibbs`."""
+        if self._model is None:
+            raise ValueError("model must be given for a kernel to be a block of another, got a potential or a score")
+        kernel = copy.copy(self)
+        kernel._model = wrapper(self._model)
+        kernel._potential_of_model = kernel._postprocess_of_model = None
+        return kernel
+
     # What subclasses say, and use ----------------------------------------------------------------------------------
 
     def _start(self, key: Any, z: Any, potential: Any, gradient: Any, num_warmup: int, args: Any, kwargs: Any) -> Any:
@@ -136,7 +146,8 @@ class LangevinKernel(MCMCKernel):
             raise ValueError("init_params must be given to MCMC.run where there is no model, got None")
         for name, leaf in zip(names(init_params), jax.tree.leaves(init_params), strict=True):
             if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
-                raise TypeError(f"init_params {name!r} must be of floating point, got dtype {jnp.result_type(leaf)}")
+                where = f"init_params {name!r}" if name else "init_params"
+                raise TypeError(f"{where} must be of floating point, got dtype {jnp.result_type(leaf)}")
         return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), init_params)
 
     def _no_start(self, key: Any, args: Any, kwargs: Any) -> str:
@@ -176,16 +187,17 @@ def _refuse_non_finite(z: Any, potential: Any, gradient: Any) -> None:
         for name, leaf in zip(names(tree), jax.tree.leaves(tree), strict=True)
         if not np.isfinite(np.asarray(leaf, np.float64)).all()
     ]
-    listed = lambda leaves: ", ".join(repr(name) for name in leaves) if any(leaves) else "it"
+    listed = lambda leaves: ", ".join(map(repr, leaves)) if any(leaves) else "it"
     if wrong := faulty(z):
         raise ValueError(f"init_params must be finite, got NaN or infinity in {listed(wrong)}")
     wrong = faulty(gradient)
     if potential is not None and not np.isfinite(np.asarray(potential, np.float64)).all():
         values = np.asarray(potential, np.float64)
-        where = listed(wrong or names(z))
+        suspects = listed(wrong or names(z))
+        look = f"look at {suspects}, and " if suspects != "it" else ""
         raise ValueError(
             f"init_params must have a finite potential, got {values[~np.isfinite(values)].ravel()[0]:g};"
-            f" look at {where}, and start elsewhere or mend the potential"
+            f" {look}start elsewhere or mend the potential"
         )
     if wrong:
         raise ValueError(

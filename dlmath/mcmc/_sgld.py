@@ -36,7 +36,8 @@ class SGLD(StochasticGradientKernel):
     variate at a centre x*, the gradient is ∇U(x*) + ∇Û(x) − ∇Û(x*), and V shrinks with the distance from it.
 
         kernel = SGLD(minibatch_potential=potential, batch_size=32, step_size=1e-5)
-        MCMC(kernel, num_warmup=1000, num_samples=1000).run(key, x, y, init_params=params)
+        mcmc = MCMC(kernel, num_warmup=1000, num_samples=1000, jit_model_args=True)
+        mcmc.run(key, x, y, init_params=params)     # jit_model_args: the data are no constants of the program
 
     Args:
         model: numpyro model, with its full gradient.

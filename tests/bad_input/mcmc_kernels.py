@@ -149,7 +149,7 @@ CASES = [
         "a start of integers",
         lambda: _run(ULA(score=SCORE, step_size=0.1), start=jnp.arange(2)),
         TypeError,
-        r"init_params .* must be of floating point, got dtype int",
+        r"init_params must be of floating point, got dtype int",
     ),
     (
         "a start that is not finite",
@@ -209,6 +209,12 @@ CASES = [
         lambda: dm.mcmc.curl(SCORE, jnp.zeros(5000)),
         ValueError,
         r"x must have at most 4096 entries, got 5000; use curl_estimate",
+    ),
+    (
+        "a score as a block of Gibbs",
+        lambda: MALA(score=SCORE).wrap_model(lambda model: model),
+        ValueError,
+        r"model must be given for a kernel to be a block of another",
     ),
     ("an order of zero", lambda: dm.mcmc.score_potential(SCORE, order=0), ValueError, r"order must be positive, got 0"),
     (

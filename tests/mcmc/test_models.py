@@ -61,3 +61,28 @@ def test_init_params_are_where_a_model_starts():
     mcmc = MCMC(kernel, num_warmup=0, num_samples=1, progress_bar=False)
     mcmc.run(jax.random.key(0), DATA[:, 0])
     assert float(mcmc.get_samples()["scale"][0]) == pytest.approx(0.7, rel=1e-4)
+
+
+def test_langevin_kernels_are_blocks_of_numpyros_gibbs():
+    gibbs = pytest.importorskip("numpyro.infer.gibbs")
+    if not hasattr(gibbs, "Gibbs"):
+        pytest.skip("numpyro.infer.Gibbs came with 0.22")
+
+    def chain_of_three():
+        x = numpyro.sample("x", dist.Normal(0.0, 1.0))
+        y = numpyro.sample("y", dist.Normal(x, 1.0))
+        numpyro.sample("z", dist.Normal(y, 1.0), obs=jnp.array(3.0))
+
+    block = lambda: dm.mcmc.MALA(chain_of_three, step_size=0.4, adapt_step_size=False)
+    mcmc = MCMC(
+        gibbs.Gibbs([(block(), ["x"]), (block(), ["y"])]), num_warmup=60, num_samples=1, num_chains=4000,
+        chain_method=jax.vmap, progress_bar=False,
+    )  # fmt: skip
+    mcmc.run(jax.random.key(0))
+    found = np.stack([np.asarray(mcmc.get_samples()[name], np.float64) for name in ("x", "y")])
+    # Precision [[2, -1], [-1, 2]] and mean (1, 2).
+    covariance = np.array([[2.0, 1.0], [1.0, 2.0]]) / 3
+    variances = np.diag(covariance)
+    np.testing.assert_array_less(np.abs(found.mean(axis=1) - [1, 2]), 4 * np.sqrt(variances / 4000))
+    standard_error = np.sqrt((np.outer(variances, variances) + covariance**2) / 4000)
+    np.testing.assert_array_less(np.abs(np.cov(found) - covariance), 4 * standard_error)

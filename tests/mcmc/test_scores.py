@@ -72,6 +72,7 @@ def test_nuts_samples_two_modes_from_their_score_alone():
     mcmc.run(jax.random.key(0), init_params=jnp.zeros((4, 2)))
     x = np.asarray(mcmc.get_samples(group_by_chain=True), np.float64)
     assert not mcmc.get_extra_fields()["diverging"].any()
+    assert (dm.mcmc.acceptance(mcmc.last_state) > 0.6).all()
     for values, expected in [(x, 0.0), (x**2, [3.25, 1.0])]:
         mcse = values.std(axis=(0, 1)) / np.sqrt(effective_sample_size(values))
         np.testing.assert_array_less(np.abs(values.mean(axis=(0, 1)) - expected), 4 * mcse)
