@@ -3,13 +3,14 @@
 A target is given as a numpyro model, as a potential U = −log density, or as its score s = −∇U alone.
 """
 
+from dlmath.mcmc._acceptance import acceptance
 from dlmath.mcmc._annealed import AnnealedLangevin
 from dlmath.mcmc._blackjax import BlackjaxState, FromBlackjax
 from dlmath.mcmc._curl import check_curl, curl, curl_estimate
 from dlmath.mcmc._kernel import LangevinKernel
 from dlmath.mcmc._laws import StationaryLaw, stationary_law
 from dlmath.mcmc._line_integral import potential_rise, score_potential
-from dlmath.mcmc._mala import MALA, MALAState, acceptance
+from dlmath.mcmc._mala import MALA, MALAState
 from dlmath.mcmc._preconditioned_sgld import PreconditionedSGLD, PreconditionedSGLDState
 from dlmath.mcmc._schedules import Cyclical, cyclical, noise_levels
 from dlmath.mcmc._sghmc import SGHMC, SGHMCState

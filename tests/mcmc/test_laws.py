@@ -11,6 +11,7 @@ import pytest
 from numpyro.infer import MCMC
 
 import dlmath as dm
+from dlmath.mcmc import _preconditioned_sgld
 
 P = np.array([[2.0, 0.6], [0.6, 1.0]])
 MEAN = np.array([1.0, -0.5])
@@ -246,6 +247,19 @@ def test_preconditioning_without_memory_has_the_law_of_its_metric(gamma, varianc
     found = draws(kernel, num_warmup=600, num_chains=8, start=jnp.zeros(1000))
     # The step is small enough: its bias, about ε/2, is of the size of the standard error √(2/8000) = 1.6 %.
     assert np.square(found).mean() == pytest.approx(variance, abs=0.07)
+
+
+def test_a_constant_preconditioner_has_the_law_of_its_docstring():
+    # As for a decay near one: (P − εPGP/2)⁻¹.
+    G, step_size = jnp.array([0.5, 2.0]), 0.4
+    step = lambda x, key: (
+        _preconditioned_sgld.preconditioned_step(key, x, -score(x), G, jnp.zeros(2), step_size),
+        None,
+    )
+    chain = lambda key: jax.lax.scan(step, jnp.zeros(2), jax.random.split(key, 60))[0]
+    found = jax.jit(jax.vmap(chain))(jax.random.split(jax.random.key(0), NUM_CHAINS))
+    law = np.linalg.inv(P - step_size * P @ np.diag(G) @ P / 2)
+    assert_law(np.asarray(found, np.float64), law)
 
 
 def test_annealing_ends_in_the_law_of_its_last_level():
