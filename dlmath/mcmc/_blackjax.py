@@ -33,6 +33,15 @@ class FromBlackjax(MCMCKernel):
 
     Raises:
         TypeError: for an algorithm without them.
+
+    >>> from types import SimpleNamespace as Record
+    >>> State = NamedTuple("State", [("position", Any)])
+    >>> half = Record(init=lambda z, key: State(z), step=lambda key, state: (State(state.position / 2), None))
+    >>> kernel = FromBlackjax(half)
+    >>> print(kernel.sample(kernel.init(jax.random.key(0), 0, jnp.ones(2), (), {}), (), {}).z)
+    [0.5 0.5]
+
+    Cost: that of the algorithm.
     """
 
     model = None

@@ -86,9 +86,8 @@ class LangevinKernel(MCMCKernel):
         return state._replace(rng_key=rng_key)
 
     def sample(self, state: Any, model_args: Any, model_kwargs: Any) -> Any:
-        return _over_chains(state.rng_key)(lambda state: self._step(state, tuple(model_args), model_kwargs or {}))(
-            state
-        )
+        step = lambda state: self._step(state, tuple(model_args), model_kwargs or {})
+        return _over_chains(state.rng_key)(step)(state)
 
     def refresh(self, state: Any, model_args: Any, model_kwargs: Any) -> Any:
         """The same point under other arguments: what the state holds of the potential, computed again."""
@@ -139,6 +138,8 @@ class LangevinKernel(MCMCKernel):
                     model_kwargs=kwargs,
                 )
             except RuntimeError as error:
+                if "valid initial parameters" not in str(error):
+                    raise
                 raise ValueError(self._no_start(key, args, kwargs)) from error
             self._potential_of_model, self._postprocess_of_model = found.potential_fn, found.postprocess_fn
             init_params = found.param_info.z if init_params is None else init_params
@@ -152,7 +153,6 @@ class LangevinKernel(MCMCKernel):
 
     def _no_start(self, key: Any, args: Any, kwargs: Any) -> str:
         key = key if is_one_key(key) else key[0]
-        # Validation is off: what is out of its support has density 0 here, and is named.
         model = handlers.substitute(handlers.seed(self._model, key), substitute_fn=self._init_strategy)
         sites = handlers.trace(model).get_trace(*args, **kwargs)
         faulty = [
