@@ -14,6 +14,7 @@ SUBPACKAGES = (
     "files",
     "kernels",
     "linalg",
+    "mcmc",
     "models",
     "plot",
     "repro",
