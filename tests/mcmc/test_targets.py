@@ -69,14 +69,14 @@ def test_draws_have_the_moments_of_the_target(name):
 
 @pytest.mark.parametrize("name", NORMALISED)
 def test_the_density_integrates_to_one_and_is_that_of_the_draws(name):
-    """E_q[p/q] = 1 and E_p[q/p] = 1 for a Gaussian q with the target's moments, narrowed: both are exact identities."""
+    """E_p[q/p] = 1 for every normalised q that p covers: here a narrow Gaussian."""
     target = MAKE[name]()
     x = target.sample(jax.random.key(2), 100_000)
-    centre, scale = jnp.median(x, axis=0), 0.3 * (jnp.quantile(x, 0.75, axis=0) - jnp.quantile(x, 0.25, axis=0))
+    centre, scale = jnp.median(x, axis=0), 0.15 * (jnp.quantile(x, 0.75, axis=0) - jnp.quantile(x, 0.25, axis=0))
     narrow = targets.gaussian(centre, scale**2)
     ratios = np.exp(jax.vmap(narrow.log_density)(x) - jax.vmap(target.log_density)(x))
     within(ratios.mean(), 1.0, ratios.std() / np.sqrt(len(ratios)))
-    assert ratios.std() / np.sqrt(len(ratios)) < 0.05
+    assert ratios.std() / np.sqrt(len(ratios)) < 0.1
     assert target.log_normalizer == 0
 
 
