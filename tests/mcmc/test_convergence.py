@@ -167,6 +167,12 @@ def test_constant_and_undefined_draws_have_no_diagnostics():
             assert np.isnan(function(x))
 
 
+def test_coin_flips_have_diagnostics():
+    flips = np.where(np.random.default_rng(0).uniform(size=(4, 200)) < 0.5, -1.0, 1.0)
+    assert 0.99 < diagnostics.rhat(flips) < 1.02
+    assert 400 < diagnostics.bulk_ess(flips) < 1600
+
+
 def test_float32_agrees_with_float64():
     x = CHAINS["correlated"]
     for function in (diagnostics.rhat, diagnostics.ess, diagnostics.bulk_ess, diagnostics.tail_ess):

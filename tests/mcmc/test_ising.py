@@ -91,7 +91,7 @@ def test_a_sweep_leaves_the_law_invariant(periodic):
     begin = target.sample(jax.random.key(0), num)
     sweep = lambda key, spins: targets.gibbs(key, spins, coupling, field, num_samples=1, periodic=periodic)[0]
     after = jax.vmap(sweep)(jax.random.split(jax.random.key(1), num), begin)
-    spins, log_weights = enumerated((2, 2), coupling, field, periodic)
+    log_weights = enumerated((2, 2), coupling, field, periodic)[1]
     expected = np.exp(log_weights - np.logaddexp.reduce(log_weights)) * num
     for draws in (begin, after):
         index = ((np.asarray(draws).reshape(num, 4) + 1) // 2) @ [8, 4, 2, 1]

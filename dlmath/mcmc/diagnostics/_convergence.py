@@ -114,7 +114,7 @@ def rank_normalise(draws: Any) -> Any:
         The same shapes.
 
     >>> print(rank_normalise(jnp.array([[10.0, 1000.0, 100.0]])).round(3))
-    [[-0.819  0.819  0.   ]]
+    [[-0.869  0.869  0.   ]]
 
     References:
         Blom (1958), Statistical estimates and transformed beta-variables.
@@ -137,14 +137,20 @@ def _normal_scores(draws: Any) -> Any:
 
 def _rhat(draws: Any) -> Any:
     folded = jnp.abs(draws - jnp.median(pooled(draws), axis=0))
-    return jnp.maximum(_plain_rhat(split(_normal_scores(draws))), _plain_rhat(split(_normal_scores(folded))))
+    # Of two equally far values |x − median| is constant, and says nothing.
+    return jnp.fmax(_plain_rhat(split(_normal_scores(draws))), _plain_rhat(split(_normal_scores(folded))))
 
 
 def _plain_rhat(chains: Any) -> Any:
     num_draws = chains.shape[1]
     within = jnp.mean(jnp.var(chains, axis=1, ddof=1), axis=0)
     between = jnp.var(jnp.mean(chains, axis=1), axis=0, ddof=1)
-    return jnp.sqrt((num_draws - 1) / num_draws + between / within)
+    return jnp.where(_vary(chains), jnp.sqrt((num_draws - 1) / num_draws + between / within), jnp.nan)
+
+
+def _vary(chains: Any) -> Any:
+    """Whether draws differ: by rounding, variances of constants are not 0."""
+    return jnp.max(chains, axis=(0, 1)) > jnp.min(chains, axis=(0, 1))
 
 
 def effective(chains: Any) -> Any:
@@ -165,7 +171,7 @@ def effective(chains: Any) -> Any:
     time = -1 + 2 * jnp.sum(monotone, axis=0) + jnp.maximum(leftover, 0.0)
     total = num_chains * num_draws
     time = jnp.maximum(time, 1 / math.log10(total))
-    return jnp.where(var_plus > 0, total / time, jnp.nan)
+    return jnp.where(_vary(chains), total / time, jnp.nan)
 
 
 def ess_of_quantile(draws: Any, probability: Any) -> Any:

@@ -38,8 +38,8 @@ def sliced_wasserstein(
         ValueError: for samples of different dimensions, or sizes out of range.
 
     >>> x = jax.random.normal(jax.random.key(0), (50, 1))
-    >>> print(sliced_wasserstein(jax.random.key(1), x, x + 3.0, num_projections=2).value.round(3))
-    3.0
+    >>> print(f"{sliced_wasserstein(jax.random.key(1), x, x + 3.0, num_projections=2).value:.3f}")
+    3.000
 
     Cost: num_projections sorts, O((n + m)(d + log(n + m))) each.
 
