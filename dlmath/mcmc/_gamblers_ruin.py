@@ -1,6 +1,7 @@
 """The gambler's ruin: a rare event by tilted simulation, and its closed form."""
 
 import math
+from functools import partial
 from typing import Any
 
 import jax
@@ -57,20 +58,8 @@ def gamblers_ruin(
     tilted_win = check.real("tilted_win", tilted_win, above=0.0, below=1.0)
     num_plays = check.positive_int("num_plays", num_plays)
     num_samples = check.integer("num_samples", num_samples, at_least=2)
-    of_win, of_loss = math.log(win / tilted_win), math.log((1 - win) / (1 - tilted_win))
-
-    def play(state: tuple[Any, Any], step: Any) -> tuple[tuple[Any, Any], None]:
-        money, log_weight = state
-        won = jax.random.bernoulli(jax.random.fold_in(key, step), tilted_win, (num_samples,))
-        playing = (money > 0) & (money < goal)
-        counted = playing if stop else True
-        log_weight = log_weight + jnp.where(counted, jnp.where(won, of_win, of_loss), 0.0)
-        return (money + jnp.where(playing, jnp.where(won, 1, -1), 0), log_weight), None
-
-    begin = (jnp.full(num_samples, start), jnp.zeros(num_samples))
-    (money, log_weight), _ = jax.lax.scan(play, begin, jnp.arange(num_plays))
-    terms = jnp.where(money == goal, jnp.exp(log_weight), 0.0)
-    return Estimate(jnp.mean(terms), jnp.std(terms, ddof=1) / math.sqrt(num_samples))
+    log_ratios = math.log(win / tilted_win), math.log((1 - win) / (1 - tilted_win))
+    return _simulated(key, tilted_win, log_ratios, start, goal, num_plays, num_samples, stop)
 
 
 def gamblers_ruin_probability(
@@ -119,3 +108,28 @@ def _checked(start: Any, goal: Any, win: Any) -> tuple[int, int, float]:
     goal = check.integer("goal", goal, at_least=2)
     start = check.integer("start", start, at_least=1, at_most=goal - 1)
     return start, goal, check.real("win", win, above=0.0, below=1.0)
+
+
+@partial(jax.jit, static_argnames=("num_plays", "num_samples", "stop"))
+def _simulated(
+    key: Any,
+    tilted_win: Any,
+    log_ratios: Any,
+    start: Any,
+    goal: Any,
+    num_plays: int,
+    num_samples: int,
+    stop: bool,
+) -> Estimate:
+    def play(state: tuple[Any, Any], step: Any) -> tuple[tuple[Any, Any], None]:
+        money, log_weight = state
+        won = jax.random.bernoulli(jax.random.fold_in(key, step), tilted_win, (num_samples,))
+        playing = (money > 0) & (money < goal)
+        counted = playing if stop else True
+        log_weight = log_weight + jnp.where(counted, jnp.where(won, *log_ratios), 0.0)
+        return (money + jnp.where(playing, jnp.where(won, 1, -1), 0), log_weight), None
+
+    begin = (jnp.full(num_samples, start), jnp.zeros(num_samples))
+    (money, log_weight), _ = jax.lax.scan(play, begin, jnp.arange(num_plays))
+    terms = jnp.where(money == goal, jnp.exp(log_weight), 0.0)
+    return Estimate(jnp.mean(terms), jnp.std(terms, ddof=1) / math.sqrt(num_samples))

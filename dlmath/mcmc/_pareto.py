@@ -55,8 +55,14 @@ def pareto_smooth(log_weights: Any) -> Smoothed:
         raise ValueError(f"log_weights must be at least 25 for a tail to be fitted, got {num}")
     if not check.is_traced(log_weights) and bool(jnp.any(jnp.isnan(log_weights) | (log_weights == jnp.inf))):
         raise ValueError("log_weights must be finite or -inf, got NaN or infinity; look at the log densities")
+    return _smoothed(jnp.asarray(log_weights, jnp.result_type(float)))
+
+
+@jax.jit
+def _smoothed(log_weights: Any) -> Smoothed:
+    num = log_weights.shape[0]
     num_tail = math.ceil(min(num / 5, 3 * math.sqrt(num)))
-    log_weights = jnp.asarray(log_weights, jnp.result_type(float)) - jnp.max(log_weights)
+    log_weights = log_weights - jnp.max(log_weights)
     order = jnp.argsort(log_weights)
     threshold = jnp.exp(log_weights[order[-num_tail - 1]])
     excess = jnp.exp(log_weights[order[-num_tail:]]) - threshold

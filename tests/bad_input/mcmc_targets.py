@@ -101,7 +101,7 @@ CASES = [
         ValueError,
         r"draws must have the same chains and draws in every leaf",
     ),
-    ("mean of text", lambda: diagnostics.mean([["a"] * 9]), TypeError, r"draws must be an array of numbers"),
+    ("mean of text", lambda: diagnostics.mean(np.full((2, 9), "a")), TypeError, r"draws must be an array of numbers"),
     ("quantile of percent", lambda: diagnostics.quantile(DRAWS, 95), ValueError, r"probability must be less than 1"),
     (
         "temperature of scores of another shape",

@@ -22,7 +22,7 @@ def test_means_and_normaliser_are_right_and_their_errors_are_their_spread(smooth
         key, lambda x: narrow.log_density(x) - 7.0, wide, num_samples=500, quantities=lambda x: x**2, smooth=smooth
     )
     found = repeated(find, 400)
-    for estimate, truth in ((found.mean, [1.25, 1.0]), (found.log_normalizer, -7.0)):
+    for estimate, truth in ((found.mean, np.array([1.25, 1.0])), (found.log_normalizer, -7.0)):
         spread = np.std(estimate.value, axis=0)
         np.testing.assert_array_less(np.abs(np.mean(estimate.value, axis=0) - truth), 4 * spread / 20 + 2e-3)
         np.testing.assert_allclose(np.mean(estimate.standard_error**2, axis=0) ** 0.5, spread, rtol=0.15)

@@ -63,7 +63,7 @@ def ess(draws: Any) -> Any:
         R̂ for assessing convergence of MCMC.
         Geyer (1992), Practical Markov chain Monte Carlo.
     """
-    return jax.tree.map(lambda leaf: effective(split(leaf)), checked_draws("draws", draws, 8))
+    return jax.tree.map(_ess, checked_draws("draws", draws, 8))
 
 
 def bulk_ess(draws: Any) -> Any:
@@ -80,7 +80,7 @@ def bulk_ess(draws: Any) -> Any:
     References:
         Vehtari et al. (2021), as in `ess`.
     """
-    return jax.tree.map(lambda leaf: effective(split(rank_normalise(leaf))), checked_draws("draws", draws, 8))
+    return jax.tree.map(_bulk_ess, checked_draws("draws", draws, 8))
 
 
 def tail_ess(draws: Any) -> Any:
@@ -96,12 +96,7 @@ def tail_ess(draws: Any) -> Any:
     References:
         Vehtari et al. (2021), as in `ess`.
     """
-
-    def smaller(leaf: Any) -> Any:
-        low, high = (ess_of_quantile(leaf, quantile) for quantile in (0.05, 0.95))
-        return jnp.minimum(low, high)
-
-    return jax.tree.map(smaller, checked_draws("draws", draws, 8))
+    return jax.tree.map(_tail_ess, checked_draws("draws", draws, 8))
 
 
 def rank_normalise(draws: Any) -> Any:
@@ -122,6 +117,7 @@ def rank_normalise(draws: Any) -> Any:
     return jax.tree.map(_normal_scores, checked_draws("draws", draws, 1))
 
 
+@jax.jit
 def _normal_scores(draws: Any) -> Any:
     flat = pooled(draws).reshape(draws.shape[0] * draws.shape[1], -1)
 
@@ -135,6 +131,7 @@ def _normal_scores(draws: Any) -> Any:
     return scores.reshape(draws.shape).astype(draws.dtype)
 
 
+@jax.jit
 def _rhat(draws: Any) -> Any:
     folded = jnp.abs(draws - jnp.median(pooled(draws), axis=0))
     # Of two equally far values |x − median| is constant, and says nothing.
@@ -151,6 +148,21 @@ def _plain_rhat(chains: Any) -> Any:
 def _vary(chains: Any) -> Any:
     """Whether draws differ: by rounding, variances of constants are not 0."""
     return jnp.max(chains, axis=(0, 1)) > jnp.min(chains, axis=(0, 1))
+
+
+@jax.jit
+def _ess(draws: Any) -> Any:
+    return effective(split(draws))
+
+
+@jax.jit
+def _bulk_ess(draws: Any) -> Any:
+    return effective(split(_normal_scores(draws)))
+
+
+@jax.jit
+def _tail_ess(draws: Any) -> Any:
+    return jnp.minimum(ess_of_quantile(draws, 0.05), ess_of_quantile(draws, 0.95))
 
 
 def effective(chains: Any) -> Any:

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import ScalarLike
 
 from dlmath import check
 from dlmath.mcmc.diagnostics._arrays import checked_draws, pooled, split
@@ -58,7 +59,7 @@ def standard_deviation(draws: Any) -> Estimate:
     return _estimate(_standard_deviation, draws)
 
 
-def quantile(draws: Any, probability: float) -> Estimate:
+def quantile(draws: Any, probability: ScalarLike) -> Estimate:
     """A quantile of every quantity and its Monte Carlo standard error.
 
     The effective sample size S_eff of the indicators x ≤ q gives the law Beta(S_eff p + 1, S_eff (1 − p) + 1) of
@@ -96,17 +97,20 @@ def _estimate(function: Any, draws: Any) -> Estimate:
     return Estimate(jax.tree.unflatten(tree, values), jax.tree.unflatten(tree, errors))
 
 
+@jax.jit
 def _mean(draws: Any) -> tuple[Any, Any]:
     flat = pooled(draws)
     return jnp.mean(flat, axis=0), jnp.std(flat, axis=0, ddof=1) / jnp.sqrt(effective(split(draws)))
 
 
+@jax.jit
 def _standard_deviation(draws: Any) -> tuple[Any, Any]:
     squares = (draws - jnp.mean(pooled(draws), axis=0)) ** 2
     variance, error = _mean(squares)
     return jnp.sqrt(variance), error / (2 * jnp.sqrt(variance))
 
 
+@jax.jit
 def _quantile(draws: Any, probability: Any) -> tuple[Any, Any]:
     flat = pooled(draws)
     size = ess_of_quantile(draws, probability)

@@ -1,6 +1,7 @@
 """The sliced Wasserstein distance: optimal transport on random lines."""
 
 import math
+from functools import partial
 from typing import Any
 
 import jax
@@ -50,6 +51,11 @@ def sliced_wasserstein(
     x, y = checked_pair(x, y)
     num_projections = check.integer("num_projections", num_projections, at_least=2)
     order, block = check.positive_int("order", order), check.positive_int("block", block)
+    return _sliced(key, x, y, num_projections, order, block)
+
+
+@partial(jax.jit, static_argnames=("num_projections", "order", "block"))
+def _sliced(key: Any, x: Any, y: Any, num_projections: int, order: int, block: int) -> Estimate:
     # Both quantile functions are constant between neighbouring levels of the union of k/n and l/m, exact as integers.
     num_x, num_y = x.shape[0], y.shape[0]
     levels = np.union1d(np.arange(num_x + 1) * num_y, np.arange(num_y + 1) * num_x)

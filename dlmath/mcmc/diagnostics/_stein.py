@@ -1,10 +1,12 @@
 """Kernelised Stein discrepancy: the distance of samples from a density of which only the score is known."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import ScalarLike
 
 from dlmath import check
 from dlmath.kernels import squared_distances
@@ -47,7 +49,7 @@ class SteinTest(NamedTuple):
 
 
 def stein_discrepancy(
-    x: Any, scores: Any, *, kernel: str = "imq", bandwidth: float = 1.0, statistic: str = "u", tile: int = TILE
+    x: Any, scores: Any, *, kernel: str = "imq", bandwidth: ScalarLike = 1.0, statistic: str = "u", tile: int = TILE
 ) -> Estimate:
     """The squared kernelised Stein discrepancy of samples from the density with score s, and its standard error.
 
@@ -84,14 +86,7 @@ def stein_discrepancy(
     """
     x, scores, bandwidth, tile = _checked(x, scores, kernel, bandwidth, tile)
     check.one_of("statistic", statistic, STATISTICS)
-
-    def sums(rows: Any) -> tuple[Any, Any, Any]:
-        u = _stein_kernel(rows[:2], (x, scores), kernel, bandwidth)
-        own = rows[2][:, None] == jnp.arange(x.shape[0])
-        off = jnp.where(own, 0.0, u)
-        return jnp.sum(off, axis=1), jnp.sum(off**2, axis=1), jnp.sum(jnp.where(own, u, 0.0), axis=1)
-
-    off, squares, diagonal = over_tiles(sums, (x, scores, jnp.arange(x.shape[0])), tile)
+    off, squares, diagonal = _sums(x, scores, bandwidth, kernel, tile)
     found = u_statistic(off, squares)
     if statistic == "u":
         return found
@@ -105,7 +100,7 @@ def stein_test(
     scores: Any,
     *,
     kernel: str = "imq",
-    bandwidth: float = 1.0,
+    bandwidth: ScalarLike = 1.0,
     num_resamples: int = 500,
     flip_probability: float = 0.5,
     tile: int = TILE,
@@ -147,12 +142,7 @@ def stein_test(
     flips = jax.random.bernoulli(key, flip_probability, (x.shape[0], num_resamples))
     signs = 1.0 - 2.0 * (jnp.cumsum(flips, axis=0) % 2).astype(x.dtype)
     signs = jnp.concatenate([jnp.ones_like(signs[:, :1]), signs], axis=1)  # the first column is the statistic itself
-
-    def weighted(rows: Any) -> Any:
-        u = _stein_kernel(rows[:2], (x, scores), kernel, bandwidth)
-        return rows[2] * jnp.dot(u, signs, precision=HIGHEST)
-
-    statistics = jnp.sum(over_tiles(weighted, (x, scores, signs), tile), axis=0) / x.shape[0] ** 2
+    statistics = _weighted_sums(x, scores, signs, bandwidth, kernel, tile) / x.shape[0] ** 2
     value, resamples = statistics[0], statistics[1:]
     return SteinTest(value, (1 + jnp.sum(resamples >= value)) / (1 + num_resamples), resamples)
 
@@ -169,6 +159,30 @@ def _checked(x: Any, scores: Any, kernel: str, bandwidth: Any, tile: Any) -> tup
         check.real("bandwidth", bandwidth, above=0.0),
         check.positive_int("tile", tile),
     )
+
+
+@partial(jax.jit, static_argnames=("kernel", "tile"))
+def _sums(x: Any, scores: Any, bandwidth: Any, kernel: str, tile: int) -> tuple[Any, Any, Any]:
+    """For every row, the sums of u and u² over the others, and u of the row with itself."""
+
+    def sums(rows: Any) -> tuple[Any, Any, Any]:
+        u = _stein_kernel(rows[:2], (x, scores), kernel, bandwidth)
+        own = rows[2][:, None] == jnp.arange(x.shape[0])
+        off = jnp.where(own, 0.0, u)
+        return jnp.sum(off, axis=1), jnp.sum(off**2, axis=1), jnp.sum(jnp.where(own, u, 0.0), axis=1)
+
+    return over_tiles(sums, (x, scores, jnp.arange(x.shape[0])), tile)
+
+
+@partial(jax.jit, static_argnames=("kernel", "tile"))
+def _weighted_sums(x: Any, scores: Any, signs: Any, bandwidth: Any, kernel: str, tile: int) -> Any:
+    """Σ_ij W_i W_j u_ij for every column of signs [n, b]."""
+
+    def weighted(rows: Any) -> Any:
+        u = _stein_kernel(rows[:2], (x, scores), kernel, bandwidth)
+        return rows[2] * jnp.dot(u, signs, precision=HIGHEST)
+
+    return jnp.sum(over_tiles(weighted, (x, scores, signs), tile), axis=0)
 
 
 def _stein_kernel(rows: tuple[Any, Any], columns: tuple[Any, Any], kernel: str, bandwidth: Any) -> Any:

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import ScalarLike
 
 from dlmath import check
 from dlmath.mcmc.targets._target import Target, exact
@@ -11,7 +12,7 @@ from dlmath.mcmc.targets._target import Target, exact
 STD = 10.0
 
 
-def banana(num_dimensions: int = 2, curvature: float = 0.03) -> Target:
+def banana(num_dimensions: int = 2, curvature: ScalarLike = 0.03) -> Target:
     """The banana of inference-gym, normalised: x₁ ~ N(0, 10²), x₂ ~ N(b (x₁² − 100), 1), the others standard normal.
 
     Var x₂ = 1 + 2 b² 10⁴: the standard deviations are 10 and √19 = 4.3589 for b = 0.03. The coordinates are uncorrelated.

@@ -58,8 +58,9 @@ def eight_schools() -> Target:
     Returns:
         A `Target` with a numpyro model of sites z, mu, tau and theta (deterministic), without independent draws.
 
-    >>> print(eight_schools().mean.value[8:].round(1))                                         # μ and τ
-    [4.4 3.6]
+    >>> mu, tau = eight_schools().mean.value[8:]
+    >>> print(f"{mu:.1f} {tau:.1f}")
+    4.4 3.6
 
     Cost: nothing to speak of.
 

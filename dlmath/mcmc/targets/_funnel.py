@@ -4,12 +4,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import ScalarLike
 
 from dlmath import check
 from dlmath.mcmc.targets._target import Target, exact
 
 
-def funnel(num_dimensions: int = 10, std: float = 3.0) -> Target:
+def funnel(num_dimensions: int = 10, std: ScalarLike = 3.0) -> Target:
     """Neal's funnel, normalised: v ~ N(0, std²) and, given v, x₁, ..., x_{d−1} ~ N(0, eᵛ) independently.
 
     The position is (v, x₁, ..., x_{d−1}). The scale of the x is e^{v/2}: it varies by orders of magnitude, and

@@ -1,9 +1,11 @@
 """Gibbs sampling of the Ising model, half of the lattice at a time."""
 
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import ScalarLike
 
 from dlmath import check
 from dlmath.mcmc.targets._ising import checked_shape, neighbours
@@ -12,8 +14,8 @@ from dlmath.mcmc.targets._ising import checked_shape, neighbours
 def gibbs(
     key: Any,
     spins: Any,
-    coupling: float,
-    field: float = 0.0,
+    coupling: ScalarLike,
+    field: ScalarLike = 0.0,
     *,
     num_samples: int,
     thinning: int = 1,
@@ -64,6 +66,7 @@ def gibbs(
     return _chain(key, jnp.asarray(spins, jnp.int8), coupling, field, num_samples, thinning, periodic)
 
 
+@partial(jax.jit, static_argnames=("num_samples", "thinning", "periodic"))
 def _chain(key: Any, spins: Any, coupling: Any, field: Any, num_samples: int, thinning: int, periodic: bool) -> Any:
     rows, columns = jnp.indices(spins.shape)
     colour = (rows + columns) % 2

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import ScalarLike
 
 from dlmath import check
 from dlmath.mcmc.targets._target import Target, exact
@@ -12,7 +13,7 @@ from dlmath.mcmc.targets._target import Target, exact
 MAX_ENUMERATED = 20
 
 
-def ising(shape: tuple[int, int], coupling: float, field: float = 0.0, *, periodic: bool = True) -> Target:
+def ising(shape: tuple[int, int], coupling: ScalarLike, field: ScalarLike = 0.0, *, periodic: bool = True) -> Target:
     """The Ising model: spins s = ±1 on a rectangle, with log density K Σ_⟨ij⟩ s_i s_j + B Σ_i s_i (not normalised).
 
     K and B are in units of the temperature. `quantities` gives the energy −K Σ s_i s_j − B Σ s_i and

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
+from jaxtyping import ScalarLike
 
 from dlmath import check
 from dlmath.mcmc.targets._target import Target
@@ -15,7 +16,7 @@ HIGHEST = jax.lax.Precision.HIGHEST
 NUM_NEWTON_STEPS = 50
 
 
-def logistic_regression(x: Any, y: Any, prior_scale: float = 1.0) -> Target:
+def logistic_regression(x: Any, y: Any, prior_scale: ScalarLike = 1.0) -> Target:
     """The posterior of β in P(y = 1 | x) = 1/(1 + e^{−x·β}) with the prior β ~ N(0, s² I).
 
     The log density is that of the joint law of β and y, log-concave: Σ_i log σ((2y_i − 1) x_i·β) + log N(β; 0, s² I).
