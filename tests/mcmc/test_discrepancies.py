@@ -69,7 +69,9 @@ def test_the_stein_discrepancy_of_a_shifted_gaussian_is_known(kernel):
 def test_the_standard_error_of_the_stein_discrepancy_is_its_spread(shift):
     x = jax.random.normal(jax.random.key(1), (300, 150, 2))
     found = jax.jit(jax.vmap(lambda x: diagnostics.stein_discrepancy(x, -(x - shift))))(x)
-    np.testing.assert_allclose(np.mean(found.standard_error**2) ** 0.5, np.std(found.value), rtol=0.2)
+    ratio = np.mean(found.standard_error**2) ** 0.5 / np.std(found.value)
+    # Where the laws agree the error is noisy, and correlated with the value.
+    assert (0.85 < ratio < 1.5) if shift == 0 else (0.87 < ratio < 1.13)
     if shift == 0:  # unbiased
         assert abs(np.mean(found.value)) < 4 * np.std(found.value) / np.sqrt(300)
 
@@ -125,7 +127,8 @@ def test_the_mean_discrepancy_of_gaussians_is_known_and_its_error_is_its_spread(
     truth = 2 * h / np.sqrt(h**2 + 2) * (1 - np.exp(-(shift**2) / (2 * (h**2 + 2))))
     spread = np.std(found.value)
     assert abs(np.mean(found.value) - truth) < 4 * spread / np.sqrt(300)
-    np.testing.assert_allclose(np.mean(found.standard_error**2) ** 0.5, spread, rtol=0.2)
+    ratio = np.mean(found.standard_error**2) ** 0.5 / spread
+    assert (0.85 < ratio < 1.5) if shift == 0 else (0.87 < ratio < 1.13)
 
 
 def test_the_median_distance_is_the_median_of_all_pairs():

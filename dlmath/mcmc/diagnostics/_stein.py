@@ -68,7 +68,8 @@ def stein_discrepancy(
         tile: rows at a time; memory O(tile · n).
 
     Returns:
-        Estimate of scalars. The error covers both limits, normal (√n) and, where the samples are right, degenerate (n).
+        Estimate of scalars. The error is right where the laws differ (normal limit), and where they agree (degenerate
+        limit) on average a third too large: there it follows the value it belongs to. `stein_test` is the test.
 
     Raises:
         ValueError: for shapes that do not fit, an unknown kernel or statistic, or a bandwidth that is not positive.

@@ -37,24 +37,24 @@ def banana(num_dimensions: int = 2, curvature: ScalarLike = 0.03) -> Target:
         inference-gym, `targets/banana.py` (its parameters).
     """
     num_dimensions = check.integer("num_dimensions", num_dimensions, at_least=2)
-    curvature = check.real("curvature", curvature)
+    bend: Any = check.real("curvature", curvature)
     scales = jnp.ones(num_dimensions).at[0].set(STD)
 
     def unbend(x: Any) -> Any:
         # A shear: its determinant is 1.
-        return x.at[1].add(-curvature * (x[0] ** 2 - STD**2))
+        return x.at[1].add(-bend * (x[0] ** 2 - STD**2))
 
     def log_density(x: Any) -> Any:
         return -jnp.sum(0.5 * (unbend(x) / scales) ** 2 + jnp.log(scales) + 0.5 * jnp.log(2 * jnp.pi))
 
     def score(x: Any) -> Any:
         straight = -unbend(x) / scales**2
-        return straight.at[0].set(-x[0] / STD**2 - straight[1] * 2 * curvature * x[0])
+        return straight.at[0].set(-x[0] / STD**2 - straight[1] * 2 * bend * x[0])
 
     def sample(key: Any, num_samples: int) -> Any:
         check.key("key", key)
         z = jax.random.normal(key, (check.positive_int("num_samples", num_samples), num_dimensions)) * scales
-        return z.at[:, 1].add(curvature * (z[:, 0] ** 2 - STD**2))
+        return z.at[:, 1].add(bend * (z[:, 0] ** 2 - STD**2))
 
     return Target(
         log_density=log_density,
@@ -62,6 +62,6 @@ def banana(num_dimensions: int = 2, curvature: ScalarLike = 0.03) -> Target:
         initial=jnp.zeros(num_dimensions),
         sample=sample,
         mean=exact(jnp.zeros(num_dimensions)),
-        covariance=exact(jnp.diag(scales**2).at[1, 1].set(1 + 2 * curvature**2 * STD**4)),
+        covariance=exact(jnp.diag(scales**2).at[1, 1].set(1 + 2 * bend**2 * STD**4)),
         log_normalizer=jnp.zeros(()),
     )

@@ -40,5 +40,4 @@ def gaussian(mean: Any, covariance: Any = 1.0) -> Target:
         )
     if covariance.ndim < 2:
         covariance = jnp.diag(jnp.broadcast_to(jnp.asarray(covariance, jnp.result_type(float)), (num_dimensions,)))
-    target = mixture(mean[None], covariance[None])
-    return target._replace(initial=target.mean.value)
+    return mixture(mean[None], covariance[None])

@@ -48,12 +48,13 @@ def ising(shape: tuple[int, int], coupling: ScalarLike, field: ScalarLike = 0.0,
         Kaufman (1949), Crystal statistics II. Partition function evaluated by spinor analysis.
     """
     height, width = checked_shape(shape)
-    coupling, field = check.real("coupling", coupling), check.real("field", field)
+    k: Any = check.real("coupling", coupling)
+    b: Any = check.real("field", field)
     num_spins = height * width
 
     def log_density(spins: Any) -> Any:
         spins = spins.astype(jnp.result_type(float))
-        return 0.5 * coupling * jnp.sum(spins * neighbours(spins, periodic)) + field * jnp.sum(spins)
+        return 0.5 * k * jnp.sum(spins * neighbours(spins, periodic)) + b * jnp.sum(spins)
 
     def quantities(spins: Any) -> Any:
         return jnp.stack([-log_density(spins), jnp.sum(spins.astype(jnp.result_type(float)))]) / num_spins
@@ -65,14 +66,14 @@ def ising(shape: tuple[int, int], coupling: ScalarLike, field: ScalarLike = 0.0,
         quantities=quantities,
         source="none: no closed form",
     )
-    if any(check.is_traced(value) for value in (coupling, field)):
+    if any(check.is_traced(value) for value in (k, b)):
         return target
     if num_spins <= MAX_ENUMERATED:
-        return _enumerated(target, (height, width), coupling, field, periodic)
+        return _enumerated(target, (height, width), k, b, periodic)
     # Flipping one colour of a checkerboard turns K into −K; without a checkerboard the formula is for ferromagnets.
-    solved = coupling > 0 or (coupling < 0 and height % 2 == 0 and width % 2 == 0)
-    if periodic and field == 0 and solved:
-        log_z, energy = _kaufman(height, width, abs(coupling))
+    solved = k > 0 or (k < 0 and height % 2 == 0 and width % 2 == 0)
+    if periodic and b == 0 and solved:
+        log_z, energy = _kaufman(height, width, abs(k))
         mean = jnp.asarray([energy, 0.0])
         return target._replace(log_normalizer=jnp.asarray(log_z), mean=exact(mean), source="Kaufman's formula")
     return target
