@@ -43,6 +43,7 @@ def test_the_configurational_temperature_of_exact_draws_is_one(name):
     scores = jax.vmap(jax.vmap(target.score))(x)
     for centre in (0.0, target.mean.value):
         found = diagnostics.configurational_temperature(x, scores, centre)
+        np.testing.assert_allclose(found.series, -np.sum((x - centre) * scores, axis=-1) / 2, rtol=1e-9, atol=1e-9)
         assert abs(found.value - 1) < 4 * found.standard_error
         assert found.standard_error < 0.05
 
