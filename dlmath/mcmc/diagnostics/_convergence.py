@@ -69,7 +69,16 @@ def ess(draws: Any) -> Any:
 def bulk_ess(draws: Any) -> Any:
     """The effective sample size of the normal scores of every quantity, for the middle of its distribution.
 
-    Args and Returns as in `ess`. It is defined where the mean is not, and does not change with monotone maps of x.
+    It is defined where the mean is not, and does not change with monotone maps of x.
+
+    Args:
+        draws: [chain, draw, ...] or a pytree of such arrays; at least 8 draws a chain.
+
+    Returns:
+        [...] for every leaf; NaN where draws are constant or not finite.
+
+    Raises:
+        ValueError: for draws of other shapes, or too few.
 
     >>> draws = jax.random.normal(jax.random.key(0), (4, 100))
     >>> bool(jnp.isclose(bulk_ess(draws), bulk_ess(jnp.exp(draws)), rtol=1e-3))
@@ -78,7 +87,8 @@ def bulk_ess(draws: Any) -> Any:
     Cost: O(S log S) a quantity.
 
     References:
-        Vehtari et al. (2021), as in `ess`.
+        Vehtari, Gelman, Simpson, Carpenter, Bürkner (2021), Rank-normalization, folding, and localization: an improved
+        R̂ for assessing convergence of MCMC.
     """
     return jax.tree.map(_bulk_ess, checked_draws("draws", draws, 8))
 
@@ -86,7 +96,14 @@ def bulk_ess(draws: Any) -> Any:
 def tail_ess(draws: Any) -> Any:
     """The smaller effective sample size of the indicators x ≤ q, q the quantiles of 5 % and 95 % of every quantity.
 
-    Args and Returns as in `ess`.
+    Args:
+        draws: [chain, draw, ...] or a pytree of such arrays; at least 8 draws a chain.
+
+    Returns:
+        [...] for every leaf; NaN where draws are constant or not finite.
+
+    Raises:
+        ValueError: for draws of other shapes, or too few.
 
     >>> print(f"{tail_ess(jax.random.normal(jax.random.key(0), (4, 1000))) > 3000}")
     True
@@ -94,7 +111,8 @@ def tail_ess(draws: Any) -> Any:
     Cost: O(S log S) a quantity.
 
     References:
-        Vehtari et al. (2021), as in `ess`.
+        Vehtari, Gelman, Simpson, Carpenter, Bürkner (2021), Rank-normalization, folding, and localization: an improved
+        R̂ for assessing convergence of MCMC.
     """
     return jax.tree.map(_tail_ess, checked_draws("draws", draws, 8))
 
@@ -106,7 +124,10 @@ def rank_normalise(draws: Any) -> Any:
         draws: [chain, draw, ...] or a pytree of such arrays.
 
     Returns:
-        The same shapes.
+        The same shapes; NaN for NaN.
+
+    Raises:
+        ValueError: for draws of other shapes.
 
     >>> print(rank_normalise(jnp.array([[10.0, 1000.0, 100.0]])).round(3))
     [[-0.869  0.869  0.   ]]
