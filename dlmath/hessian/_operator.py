@@ -1,7 +1,7 @@
 """The Hessian as an operator, and operators linearised once for many products."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from dlmath import linalg
+from dlmath.hessian._residuals import repeats
 from dlmath.linalg import Operator
 from dlmath.linalg._arguments import checked_params, checked_rows, on_device, static
 from dlmath.typing import ObjectiveFn, Params
@@ -79,7 +80,25 @@ def linearized(op: Operator) -> Operator:
     """
     expect_operator("op", op)
     # An output of jit, so that its static part (the traced program) is one object for all operators of a kind.
-    return replace(op, matvec=Partial(_apply_linear, _linearize(op)))
+    residuals, structure = jax.tree.flatten(_linearize(op))
+    first = repeats(_linearize.trace(op).jaxpr)
+    distinct = [residual for index, residual in enumerate(residuals) if first[index] == index]
+    return replace(op, matvec=Partial(_Linear(structure, first), distinct))
+
+
+@dataclass(frozen=True)
+class _Linear:
+    """A linearised function of its distinct residuals and a vector; equal residuals are passed once."""
+
+    structure: Any
+    first: tuple[int, ...]
+
+    def __call__(self, distinct: Any, vector: Any) -> Any:
+        given = iter(distinct)
+        residuals: list[Any] = []
+        for index, first in enumerate(self.first):
+            residuals.append(next(given) if first == index else residuals[first])
+        return _apply_linear(self.structure.unflatten(residuals), vector)
 
 
 def expect_scalar(name: str, value: Any) -> None:
