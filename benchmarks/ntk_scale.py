@@ -166,7 +166,10 @@ def _eigenvalues_run(options):
     start = _harness.timed(dict)["peak_bytes"]
     parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
     _harness.answer(
-        {"start_bytes": start, "parameters": parameters, "size": operator.size, "kernel_bytes": 4 * operator.size**2}
+        {
+            "start_bytes": start, "parameters": parameters, "size": operator.size,
+            "kernel_bytes": 4 * operator.size**2, "device": jax.devices()[0].device_kind,
+        }  # fmt: skip
     )
 
     def run():

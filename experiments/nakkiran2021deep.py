@@ -70,7 +70,7 @@ SCALES = {
         architectures=("cnn", "resnet18"),
         widths=(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 24, 28, 32, 40, 48, 56, 64),
         train_sizes=(50_000,), data_set="cifar10", num_epochs=4000, batch_size=128, augment=True, num_records=60,
-        num_seeds=2, speed_widths=(1, 2, 4, 8, 16, 32, 64), speed_steps=100, checkpoints="checkpoints",
+        num_seeds=6, speed_widths=(1, 2, 4, 8, 16, 32, 64), speed_steps=100, checkpoints="checkpoints",
     ),
 }  # fmt: skip
 
