@@ -79,6 +79,7 @@ def learning_curve(
     if not check.is_traced(n) and np.min(n) <= 0:
         raise ValueError(f"num_train must be positive, got {float(np.min(n)):g}")
     ridge, noise = check.real("ridge", ridge, at_least=0), check.real("noise", noise, at_least=0)
+    lam, v = jnp.asarray(lam), jnp.asarray(v)
     dtype = jnp.result_type(float, *(a.dtype for a in (lam, v) if jnp.issubdtype(a.dtype, jnp.floating)))
     lam, v, n, ridge, noise = (jnp.asarray(a, dtype) for a in (lam, v, n, ridge, noise))
     power = (v**2).reshape(len(lam), -1).sum(1)

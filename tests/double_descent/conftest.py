@@ -29,6 +29,7 @@ def _agree(draws, theory, *, standard_error):
     z = (mean - theory) / error
     chi2 = (z**2).sum()
     told = f"χ² = {chi2:.1f} over {z.size} points, z = {z.round(2)}, standard errors {(error / theory).round(4)}"
+    print(told)  # shown by pytest -rP
     assert (abs(z) < 3).all(), told
     assert scipy.stats.chi2.sf(chi2, z.size) > 1e-3, told
 

@@ -1,6 +1,7 @@
 """Predictions, learning curves and alignments against closed forms, neural-tangents and simulations."""
 
 import math
+import warnings
 from pathlib import Path
 
 import jax
@@ -169,6 +170,14 @@ def test_more_points_than_modes_make_an_ordinary_regression():
     np.testing.assert_allclose(curve.test_error, 0.5 * np.array([8 / 4, 40 / 36]), rtol=1e-12)
     np.testing.assert_allclose(curve.train_error, 0.5 * np.array([4 / 8, 36 / 40]), rtol=1e-12)
     assert np.isinf(learning_curve(np.ones(4), np.ones(4), 4, noise=0.5).test_error)
+
+
+def test_float64_from_numpy_is_taken_without_a_warning_where_jax_has_float32():
+    with jax.enable_x64(False), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        curve = learning_curve(np.ones(10), np.ones(10), np.array([5.0]), ridge=np.float64(0.0))
+    assert curve.kappa.dtype == jnp.float32
+    np.testing.assert_allclose(curve.kappa, 1, rtol=1e-6)
 
 
 def test_learning_curves_have_the_derivatives_of_their_differences():
