@@ -47,10 +47,10 @@ def sharpness(
 ) -> typing.Probe:
     """The sharpness λmax(∇²L(θ_t)), or λmax(P_t⁻¹∇²L(θ_t)), as a probe of a training run.
 
-    Each record starts at the two leading vectors of the one before. Their span is extended to `num_steps` dimensions
-    by Lanczos steps (two of the products are with the old vectors, whose operator has moved on), and again from its
-    best vectors until the residual is at most rtol·‖A‖. Along a run the first extension mostly does; the first record
-    starts at vectors drawn from a fixed key and takes several.
+    Each record starts at the two leading vectors of the one before. `num_steps` − 2 products look at these, whose
+    operator has moved on, and extend them by Lanczos steps; as many more extend the best two found, to `num_steps`
+    dimensions each time, until the residual is at most rtol·‖A‖. Along a run one or two rounds mostly do; the first
+    record starts at vectors drawn from a fixed key and takes several.
 
     P is diagonal, read from the state of an optax optimizer (anywhere in a chain), with its bias corrections: for
     "adam" P = (1 − β₁^t)[(ν/(1 − β₂^t))^½ + ε], for "rmsprop" P = (ν + ε)^½ (or ν^½ + ε). Before the first update,
@@ -61,10 +61,10 @@ def sharpness(
         objective: (params, *data) -> scalar: the full-batch loss.
         data: what the objective takes beside the parameters; held by the probe as arguments of the program.
         preconditioner: None, "momentum" (P = 1: momentum moves the threshold only), "adam" or "rmsprop".
-        num_steps: dimension of the Krylov space, and products of a record that converges at once; at least 3.
+        num_steps: dimension of the Krylov space, at least 3; a record that converges at once takes two products less.
         rtol: bound on the residual, relative to the largest |eigenvalue| in sight. The error of the eigenvalue is
             residual²/gap, far below the residual unless the next eigenvalue is close.
-        max_restarts: extensions after the first, at most.
+        max_restarts: rounds after the first, at most.
         b1: β₁ of Adam.
         b2: β₂, decay of the squares; None for optax's defaults, 0.999 for Adam and 0.9 for RMSProp.
         eps: ε of the optimizer.
@@ -201,10 +201,15 @@ def largest(
     eigenvector orthogonal to all that went before is still found.
     """
     n = start.shape[1]
-    kept, m = min(start.shape[0], n), min(num_steps, n)
+    m = min(num_steps, n)
+    kept = max(1, min(start.shape[0], m // 2))
+    # The first extension begins at no vector, later ones at those kept. All are equally long, since under vmap a loop
+    # of a length that differs from member to member copies the matrices at every turn.
+    length = max(1, m - kept)
     tiny = 64 * jnp.finfo(start.dtype).eps
     fresh = fresh / _norm(fresh)
-    start = start / jax.vmap(_norm)(start)[:, None]
+    before = start
+    start = start[:kept] / jax.vmap(_norm)(start[:kept])[:, None]
     start = start.at[-1].add(0.1 * fresh)
 
     def against(basis: Any, vector: Any) -> tuple[Any, Any]:
@@ -224,21 +229,17 @@ def largest(
         turn = lambda found: (against(basis, fresh)[0], jnp.ones((), bool))
         return jax.lax.while_loop(lambda found: ~found[1], turn, found)[0]
 
-    def extend(first: Any, j: Any, held: tuple[Any, Any]) -> tuple[Any, Any]:
+    def extend(first: Any, i: Any, held: tuple[Any, Any]) -> tuple[Any, Any]:
         basis, images = held
-
-        def following() -> tuple[Any, Any]:
-            unit = next_vector(basis, images, j)
-            return unit, multiply(unit)
-
-        # Row by row: loops of unequal lengths would copy both matrices at every step under vmap.
-        unit, image = jax.lax.cond(j < first, lambda: (basis[j], images[j]), following)
-        return basis.at[j].set(unit), images.at[j].set(image)
+        j = first + i
+        unit = next_vector(basis, images, j)
+        return basis.at[j].set(unit), images.at[j].set(multiply(unit))
 
     def cycle(held: _Krylov) -> _Krylov:
-        first = jnp.where(held.restarts < 0, 0, kept)
-        basis = jnp.where(jnp.arange(m)[:, None] < first, held.basis, 0)
-        basis, images = jax.lax.fori_loop(0, m, partial(extend, first), (basis, held.images))
+        first = jnp.where(held.restarts < 0, 0, m - length)
+        there = jnp.arange(m)[:, None] < first
+        basis, images = jnp.where(there, held.basis, 0), jnp.where(there, held.images, 0)
+        basis, images = jax.lax.fori_loop(0, length, partial(extend, first), (basis, images))
         projected = product(basis, images.T)
         projected = (projected + projected.T) / 2
         # A row of zeros is no vector of the space: its Ritz value 0 must not be the largest of negative ones.
@@ -265,9 +266,9 @@ def largest(
     empty = jnp.zeros((m, n), start.dtype)
     zero = jnp.zeros((), start.dtype)
     done = jax.lax.while_loop(unfinished, cycle, _Krylov(empty, empty, zero, zero, zero, jnp.int32(-1)))
-    products = m + done.restarts * (m - kept)
+    products = (done.restarts + 1) * length
     converged = done.vector_residual <= rtol * done.scale
-    vectors = jnp.zeros_like(start).at[:kept].set(done.basis[:kept])
+    vectors = jnp.zeros_like(before).at[:kept].set(done.basis[:kept])
     return vectors, Sharpness(done.value, done.vector_residual, converged, products)
 
 
