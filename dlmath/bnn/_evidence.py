@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import cho_solve
+from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float, Int
 
 from dlmath import check
@@ -172,7 +172,8 @@ def _derivatives(model: _Model, logs: Any) -> tuple[Any, Any, Any, Any]:
     ratio = jnp.exp(logs[-1]) if noise else 1.0
     matrix = ratio * model.matrix
     factor = jnp.linalg.cholesky(matrix + jnp.diag(owners.sum(0)))
-    inverse = cho_solve((factor, True), jnp.eye(size, dtype=matrix.dtype))
+    half = solve_triangular(factor, jnp.eye(size, dtype=matrix.dtype), lower=True)
+    inverse = product(half.T, half)
     move = -product(inverse, ratio * model.slope + owners.sum(0) * model.center)
     mean = model.center + move
     curved = product(matrix, move)
@@ -186,7 +187,7 @@ def _derivatives(model: _Model, logs: Any) -> tuple[Any, Any, Any, Any]:
         products = jnp.concatenate([products, (jnp.eye(size, dtype=mean.dtype) - products.sum(0))[None]])
     traces = jnp.trace(products, axis1=1, axis2=2)
     rise = 0.5 * (counts - traces) - energies
-    pairs = jnp.einsum("aij,bji->ab", products, products, precision=jax.lax.Precision.HIGHEST)
+    pairs = jnp.sum(products[:, None] * jnp.swapaxes(products, 1, 2), (2, 3))
     curvature = product(product(slopes, inverse), slopes.T) + 0.5 * pairs - jnp.diag(energies + 0.5 * traces)
     log_det = 2 * jnp.log(jnp.diagonal(factor)).sum() - jnp.log(owners.sum(0)).sum()
     counted = 0.5 * model.count * logs[-1] if noise else 0.0

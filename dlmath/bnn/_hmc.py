@@ -195,13 +195,13 @@ def _run(
             def one(_: Any, carry: Any) -> Any:
                 state, diverging = carry
                 state = transition(state)
-                return state, diverging | state.diverging
+                return state, diverging | (state.diverging & (state.i > options.num_warmup))
 
             state, diverging = jax.lax.fori_loop(0, count, one, (state, jnp.zeros((), bool)))
             kept = state.z, state.potential_energy, state.accept_prob, state.num_steps, diverging
             return state, kept
 
-        # The first draw runs through the warm-up: so the transition is compiled once.
+        # The first draw runs through the warm-up, whose divergences do not count: so the transition is compiled once.
         counts = jnp.full(options.num_draws, options.thinning).at[0].add(options.num_warmup)
         state, kept = jax.lax.scan(draw, state, counts)
         return *kept, state.adapt_state.step_size

@@ -76,11 +76,15 @@ def _mode(posterior: Posterior, params: Params, tol: Any, *, num_steps: int) -> 
             gradient, state, params, value=value, grad=gradient, value_fn=posterior.potential
         )
         value = optax.tree.get(state, "value")
-        size = optax.global_norm(optax.tree.get(state, "grad"))
+        size = _norm(optax.tree.get(state, "grad"))
         return optax.apply_updates(params, updates), state, count + 1, value, size
 
     dtype = jnp.result_type(*jax.tree.leaves(params))
     start = (params, solver.init(params), jnp.zeros((), jnp.int32), jnp.zeros((), dtype), jnp.full((), jnp.inf, dtype))
     params, _, count, _, _ = jax.lax.while_loop(unfinished, step, start)
     value, gradient = jax.value_and_grad(posterior.potential)(params)
-    return Mode(params, value, optax.global_norm(gradient), count)
+    return Mode(params, value, _norm(gradient), count)
+
+
+def _norm(tree: Any) -> Any:
+    return jnp.sqrt(jax.tree.reduce(jnp.add, [jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(tree)]))

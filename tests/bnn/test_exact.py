@@ -88,20 +88,22 @@ def test_a_layer_in_which_the_network_is_not_affine_is_refused(network):
         bnn.exact.last_layer(posterior, params, layer="0")
 
 
-DATA = np.linspace(-2, 2, 8)[:, None], np.sin(2 * np.linspace(-2, 2, 8))
-NEW = np.linspace(-3, 3, 7)[:, None]
+DATA = np.linspace(-2, 2, 6)[:, None], 1.5 * np.sin(2 * np.linspace(-2, 2, 6))
+NEW = np.array([[-1.3], [-0.4], [0.6], [2.5]])
 BIASED = {"weight_std": 1.5, "bias_std": 0.5, "noise_std": 0.3}
 
 
-def gaps(widths, num_samples):
+def gaps(widths, numbers):
     model = models.mlp([8], 1, parameterization="ntk", weight_std=1.5, bias_std=0.5)
     limit = bnn.nngp(model.kernel, DATA, NEW, noise_std=0.3)
     evidence = multivariate_normal(
-        np.zeros(8), np.asarray(model.kernel(DATA[0], get="nngp")) + 0.09 * np.eye(8)
+        np.zeros(6), np.asarray(model.kernel(DATA[0], get="nngp")) + 0.09 * np.eye(6)
     ).logpdf(DATA[1])
     rows = []
-    for width in widths:
-        found = bnn.exact.finite_width(jax.random.key(width), DATA, NEW, width=width, num_samples=num_samples, **BIASED)
+    for width, num_samples in zip(widths, numbers, strict=True):
+        found = bnn.exact.finite_width(
+            jax.random.key(0), DATA, NEW, width=int(width), num_samples=num_samples, **BIASED
+        )
         rows.append((
             np.sqrt(np.mean((found.mean.value - limit.mean) ** 2)),
             np.sqrt(np.mean(found.mean.standard_error**2)),
@@ -114,7 +116,7 @@ def gaps(widths, num_samples):
 
 def test_the_posterior_of_finite_width_approaches_the_nngp_as_one_over_width(float64):
     widths = np.array([32, 128, 512])
-    mean, mean_error, evidence, evidence_error, ess = gaps(widths, 20_000)
+    mean, mean_error, evidence, evidence_error, ess = gaps(widths, [10_000, 6_000, 4_000])
     assert (ess > 400).all()
     # Each gap is known to better than a third of itself ...
     assert (mean_error < mean / 3).all()
@@ -122,7 +124,7 @@ def test_the_posterior_of_finite_width_approaches_the_nngp_as_one_over_width(flo
     # ... and falls about as 1/width: 1/4 from one width to the next.
     for gap in (mean, abs(evidence)):
         slope = np.polyfit(np.log(widths), np.log(gap), 1)[0]
-        assert -1.25 < slope < -0.7, (slope, gap)
+        assert -1.1 < slope < -0.7, (slope, gap)
 
 
 def test_width_one_agrees_with_quadrature(float64):

@@ -51,7 +51,11 @@ def test_predictions_are_those_of_the_exact_posterior(run, name):
     error = np.sqrt(exact.epistemic / 2000)
     assert (np.abs(found.mean - exact.mean) < 5 * error).all()
     np.testing.assert_allclose(found.epistemic, exact.epistemic, rtol=0.15)
-    np.testing.assert_allclose(found.log_density, exact.log_density, atol=0.05)
+    # The mean of densities over draws, of which at least a quarter are effective.
+    draws = np.asarray(found.draws).reshape(-1, 4)
+    densities = np.exp(-0.5 * ((np.asarray(problem.y_new)[:, 0] - draws) / 0.3) ** 2)
+    error = densities.std(0) / densities.mean(0) / np.sqrt(1000)
+    assert (np.abs(found.log_density - exact.log_density) < 4 * error).all()
     assert (bnn.metrics.function_space_rhat(found.draws) < 1.02).all()
 
 
@@ -62,9 +66,10 @@ def test_log_joint_is_that_of_the_draws(run):
 
 
 def test_a_chain_does_not_depend_on_the_number_of_chains(run):
-    problem, start, runs = run
-    alone = SAMPLERS["nuts"](jax.random.key(0), problem.posterior, jax.tree.map(lambda w: w[:1], start))
-    np.testing.assert_allclose(alone.params["weight"][0, :5], runs["nuts"].params["weight"][0, :5], rtol=1e-6)
+    problem, start, _ = run
+    short = lambda start: bnn.nuts(jax.random.key(0), problem.posterior, start, num_draws=3, num_warmup=0)
+    alone, together = short(jax.tree.map(lambda w: w[:1], start)), short(start)
+    np.testing.assert_allclose(alone.params["weight"][0], together.params["weight"][0], rtol=1e-6)
 
 
 def test_a_cold_posterior_has_the_variance_times_the_temperature(run):
