@@ -211,7 +211,7 @@ def auroc(scores_in: Any, scores_out: Any) -> Float[Array, ""]:
     one = jnp.sort(jnp.asarray(check.array("scores_in", scores_in, ndim=1)))
     other = jnp.asarray(check.array("scores_out", scores_out, ndim=1))
     below = jnp.searchsorted(one, other, side="left") + jnp.searchsorted(one, other, side="right")
-    return jnp.mean(below / (2 * len(one)))
+    return jnp.mean(below.astype(float) / (2 * len(one)))
 
 
 def entropy(probabilities: Any) -> Float[Array, " n"]:

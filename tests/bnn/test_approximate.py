@@ -55,7 +55,7 @@ def test_the_mean_field_of_a_gaussian_has_its_mean_and_the_diagonal_of_its_preci
     )
     precision = np.linalg.inv(problem.exact.covariance)
     np.testing.assert_allclose(found.std["weight"][:, 0], np.diag(precision) ** -0.5, rtol=0.02)
-    np.testing.assert_allclose(found.mean["weight"], problem.exact.mean, atol=0.02 * np.diag(precision).min() ** -0.5)
+    np.testing.assert_allclose(found.mean["weight"], problem.exact.mean, atol=0.04 * np.diag(precision).max() ** -0.5)
     # log Z − ELBO = KL(q ‖ p) = ½ (log Π Λ_ii − log det Λ) at the optimum.
     gap = 0.5 * (np.log(np.diag(precision)).sum() - np.linalg.slogdet(precision)[1])
     expected = float(problem.exact.log_evidence) - gap
@@ -139,10 +139,10 @@ def test_dropout_minimises_the_mean_over_masks(conjugate):
     np.testing.assert_allclose(samples.stats["trained"]["weight"][0], best, atol=0.02)
 
 
-@pytest.mark.parametrize("infer", ["ensemble", "svgd"])
+@pytest.mark.parametrize("infer", ["ensemble", "swag"])
 def test_training_that_diverges_says_so(conjugate, infer):
     problem = conjugate()
-    if infer == "svgd":
+    if infer == "swag":
         with pytest.raises(ValueError, match="learning_rate must be small enough"):
             bnn.swag(jax.random.key(0), problem.posterior, starts(problem, 2), num_draws=1, num_steps=400,
                      learning_rate=1e6, rank=2)  # fmt: skip
