@@ -128,11 +128,14 @@ def _potential_over_n(posterior: Posterior, n: Any, found: Any, y: Any) -> Any:
 def _resting(optimizer: Any) -> optax.GradientTransformation:
     """The optimizer of a member whose anchor stays where it is; one object for each optimizer, so that programs are kept."""
 
-    def update(slopes: Any, state: Any, member: Any = None) -> Any:
-        moves, state = optimizer.update(slopes["params"], state, None if member is None else member["params"])
-        return {"params": moves, "anchor": jax.tree.map(jnp.zeros_like, slopes["anchor"])}, state
+    def init(params: Any) -> Any:
+        return optimizer.init(params["params"])
 
-    return optax.GradientTransformation(lambda member: optimizer.init(member["params"]), update)
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        moves, state = optimizer.update(updates["params"], state, None if params is None else params["params"])
+        return {"params": moves, "anchor": jax.tree.map(jnp.zeros_like, updates["anchor"])}, state
+
+    return optax.GradientTransformation(init, update)
 
 
 def _resting_adam(learning_rate: Any) -> optax.GradientTransformation:

@@ -260,7 +260,7 @@ def _refuse_infinite(posterior: Posterior, params: Params) -> None:
     names = np.array(leaf_paths(params))
     culprits = names[~entries[start]] if not entries[start].all() else names[~gradients[start]]
     what = "has entries that are not finite" if not entries[start].all() else "has a gradient that is not finite"
-    named = ", ".join(f"params[{name!r}]" for name in culprits) or "params"
+    named = ", ".join(f"params[{str(name)!r}]" for name in culprits) or "params"
     raise ValueError(
         f"{named} {what if len(culprits) else 'gives no finite potential'} at start {start}: the potential is"
         f" {value[start]:g}, the log prior {log_prior[start]:g}, the log likelihood {log_likelihood[start]:g};"

@@ -63,7 +63,7 @@ def swag(
     params = checked_start(posterior, params, axis="starts")
     batch_size = checked_batch_size(posterior, batch_size)
     n = posterior.data[1].shape[0]
-    every = max(n // batch_size if batch_size else 1, 1) if every is None else check.positive_int("every", every)
+    every = check.positive_int("every", every if every is not None else n // batch_size if batch_size else 1)
     num_steps = check.positive_int("num_steps", num_steps)
     rank = check.integer("rank", rank, at_least=2)
     if num_steps // every < rank:

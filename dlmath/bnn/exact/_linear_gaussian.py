@@ -84,7 +84,7 @@ def linear_gaussian(x: Any, y: Any, *, prior_std: Any, noise_std: Any) -> Linear
         ValueError: for data that do not fit each other, or scales that are not positive.
 
     >>> fit = linear_gaussian(jnp.ones((1, 1)), jnp.array([2.0]), prior_std=1.0, noise_std=1.0)
-    >>> print(fit.mean, fit.covariance, round(float(fit.log_evidence), 4))            # log N(2; 0, 2)
+    >>> print(fit.mean.round(4), fit.covariance.round(4), round(float(fit.log_evidence), 4))     # log N(2; 0, 2)
     [1.] [[0.5]] -2.2655
 
     Cost: nd² + d³.
