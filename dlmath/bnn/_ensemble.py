@@ -51,7 +51,7 @@ def ensemble(
         "diverged_at" [chain], −1 for members whose training stayed finite.
 
     Raises:
-        ValueError: as `checked_start` and `train.fit_ensemble` say, or for a randomised ensemble of another posterior.
+        ValueError: as `mode` and `train.fit_ensemble` say, or for a randomised ensemble of another posterior.
 
     Cost: num_steps gradients a member, in one compiled program.
 

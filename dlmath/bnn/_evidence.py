@@ -67,7 +67,7 @@ def maximize_evidence(
 
     Raises:
         ValueError: for a prior that is not normal, a tempered posterior, or noise that is not Gaussian or is learned by
-            sampling; and as `checked_start` says.
+            sampling; and as `mode` says.
 
     Cost: P products for G, then P³ arithmetic a step; memory P² for every law.
 

@@ -67,7 +67,8 @@ def nuts(
         last, any) and "step_size" [chain].
 
     Raises:
-        ValueError: as `checked_start` says (the parameter that makes the potential infinite is named), for values out of
+        TypeError: for parameters that are not of the default float type (float32 ones under `jax.enable_x64`).
+        ValueError: as `mode` says (the parameter that makes the potential infinite is named), for values out of
             range, or a step size none of whose proposals was accepted.
 
     Cost: a gradient a leapfrog step and chain.
@@ -156,6 +157,13 @@ def _sample(
 ) -> Samples:
     check.key("key", key)
     params = checked_start(posterior, params, axis="chains")
+    for leaf in jax.tree.leaves(params):
+        if leaf.dtype != jnp.result_type(float):
+            # numpyro's step sizes are of the default type, and would change that of the parameters from step to step.
+            raise TypeError(
+                f"params must be of the default float type, {jnp.result_type(float)}, got {leaf.dtype}; cast them with"
+                " jax.tree.map(lambda leaf: leaf.astype(float), params)"
+            )
     step_size = check.real("step_size", step_size, above=0.0)
     target_accept = check.real("target_accept", target_accept, above=0.0, below=1.0)
     keys = keys_for(key, jax.tree.leaves(params)[0].shape[0])
@@ -178,13 +186,12 @@ def _run(
         init, transition = numpyro_hmc(potential_fn=posterior.potential, algo=options.algorithm)
         state = init(
             start,
-            options.num_warmup,
-            step_size,
-            None,
-            options.adapt_step_size,
-            options.adapt_mass_matrix,
-            options.dense_mass,
-            target_accept,
+            num_warmup=options.num_warmup,
+            step_size=step_size,
+            adapt_step_size=options.adapt_step_size,
+            adapt_mass_matrix=options.adapt_mass_matrix,
+            dense_mass=options.dense_mass,
+            target_accept_prob=target_accept,
             num_steps=options.num_steps,
             trajectory_length=length,
             max_tree_depth=options.max_tree_depth,

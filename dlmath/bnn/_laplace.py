@@ -127,7 +127,7 @@ def laplace(
 
     Raises:
         ValueError: for an unknown structure, an option of another structure, a prior that is not normal, or noise that
-            is learned; and as `checked_start` says.
+            is learned; and as `mode` says.
 
     >>> from dlmath.bnn import likelihoods, posterior, priors
     >>> data = jnp.ones((1, 1)), 2 * jnp.ones((1, 1))

@@ -59,7 +59,7 @@ def mc_dropout(
 
     Raises:
         ValueError: for a rate out of range, a `skip` that names nothing, a network without weights of two axes, a run that
-            diverged, and as `checked_start` says.
+            diverged, and as `mode` says.
 
     Cost: num_steps · num_masks gradients a start.
 

@@ -41,7 +41,9 @@ def mode(posterior: Posterior, params: Params, *, num_steps: int = 1000, tol: An
         tol: ends when ‖∇U‖ ≤ tol · max(1, |U|); by default √eps in float32 and 1e-10 in float64.
 
     Raises:
-        ValueError: as `checked_start` says.
+        TypeError: for a posterior of another type, or parameters that are not floating.
+        ValueError: for a tree that `apply` does not take or the prior does not know, labels beyond the outputs, or a potential
+            or gradient that is not finite at the start, which names the parameter.
 
     >>> from dlmath.bnn import likelihoods, posterior, priors
     >>> data = jnp.ones((1, 1)), 2 * jnp.ones((1, 1))

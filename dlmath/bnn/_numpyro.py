@@ -32,7 +32,7 @@ def numpyro_model(posterior: Posterior, params_like: Params) -> Callable[[], Par
         uniform starts in (−2, 2).
 
     Raises:
-        ValueError: as `checked_start` says.
+        ValueError: as `mode` says.
 
     >>> import jax.numpy as jnp, numpyro
     >>> from dlmath.bnn import likelihoods, posterior, priors

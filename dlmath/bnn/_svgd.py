@@ -45,7 +45,7 @@ def svgd(
         Samples of one chain whose draws are the particles; stats "bandwidth" [chain], the last.
 
     Raises:
-        ValueError: for fewer than two particles, values out of range, a run that diverged, and as `checked_start` says.
+        ValueError: for fewer than two particles, values out of range, a run that diverged, and as `mode` says.
 
     Cost: m gradients and m²d a step.
 

@@ -52,7 +52,7 @@ def swag(
         Samples [chain, draw] with stats "mean" [chain, d] (raveled) and "variance" [chain, d], of the snapshots.
 
     Raises:
-        ValueError: for fewer snapshots than the rank, values out of range, a run that diverged, and as `checked_start` says.
+        ValueError: for fewer snapshots than the rank, values out of range, a run that diverged, and as `mode` says.
 
     Cost: num_steps minibatch gradients a start; memory kd.
 

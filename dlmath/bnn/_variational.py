@@ -72,7 +72,7 @@ def mean_field(
         A Variational; `samples` is what `predict` takes.
 
     Raises:
-        ValueError: for values out of range, a run that diverged, and as `checked_start` says.
+        ValueError: for values out of range, a run that diverged, and as `mode` says.
 
     Cost: num_steps · num_particles gradients; d · rank² a step.
 

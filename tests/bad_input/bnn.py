@@ -172,6 +172,12 @@ CASES = [
         r"num_draws must be positive, got 0",
     ),
     (
+        "chains in half precision",
+        lambda: bnn.nuts(KEY, of(), {"weight": jnp.ones((3, 2, 1), jnp.bfloat16)}, num_draws=1, num_warmup=1),
+        TypeError,
+        r"params must be of the default float type, float32, got bfloat16; cast them",
+    ),
+    (
         "trajectories of two lengths",
         lambda: bnn.hmc(KEY, of(), CHAINS, num_draws=1, num_warmup=1, num_steps=2, trajectory_length=1.0),
         ValueError,

@@ -1,4 +1,5 @@
 import sys
+import types
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +31,20 @@ def test_arviz_data_hold_the_draws(samples):
     found = bnn.to_arviz(samples)
     np.testing.assert_array_equal(found["posterior"]["0.weight"].values, samples.params[0]["weight"])
     assert found["sample_stats"]["lp"].shape == (2, 5)
+
+
+@pytest.mark.parametrize("version", ["0.23.0", "1.3.0"])
+def test_each_major_of_arviz_is_called_as_it_wants(samples, monkeypatch, version):
+    # ArviZ 0 takes groups as keywords, ArviZ 1 one mapping from groups to variables.
+    fake = types.ModuleType("arviz")
+    fake.__version__ = version
+    fake.from_dict = (lambda data: data) if version.startswith("1") else (lambda *, posterior, sample_stats: {
+        "posterior": posterior, "sample_stats": sample_stats
+    })  # fmt: skip
+    monkeypatch.setitem(sys.modules, "arviz", fake)
+    found = bnn.to_arviz(samples)
+    assert set(found) == {"posterior", "sample_stats"}
+    assert set(found["posterior"]) == {"0.bias", "0.weight"}
 
 
 def test_without_arviz_the_extra_is_named(samples, monkeypatch):

@@ -110,15 +110,18 @@ def test_draws_have_the_covariance_of_the_outputs(trained, float64, structure):
         assert (np.abs(found - expected[i]) < 5 * scale * np.sqrt(2 / 20_000)).all()
 
 
-def test_temperature_divides_the_whole_precision(conjugate):
+def test_temperature_divides_the_whole_precision_in_a_sweep_by_vmap(conjugate):
     problem = conjugate()
     params = {"weight": problem.exact.mean}
-    cold = bnn.posterior(linear := problem.posterior.apply, problem.posterior.prior, problem.posterior.likelihood,
-                         (problem.x, problem.y), temperature=0.25)  # fmt: skip
-    assert linear is cold.apply
-    one = bnn.laplace(problem.posterior, params).predict(problem.x_new)
-    other = bnn.laplace(cold, params).predict(problem.x_new)
-    np.testing.assert_allclose(other.epistemic, 0.25 * one.epistemic, rtol=1e-10)
+
+    def epistemic(temperature):
+        parts = problem.posterior.prior, problem.posterior.likelihood, problem.posterior.data
+        posterior = bnn.posterior(problem.posterior.apply, *parts, temperature=temperature)
+        return bnn.laplace(posterior, params).predict(problem.x_new).epistemic
+
+    temperatures = jnp.array([0.1, 1.0, 4.0])
+    expected = temperatures[:, None, None] * problem.exact.predict(problem.x_new).epistemic
+    np.testing.assert_allclose(jax.vmap(epistemic)(temperatures), expected, rtol=1e-9)
 
 
 def test_half_the_likelihood_temperature_counts_every_example_twice(conjugate):
