@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dlmath import (
+        bnn,
         check,
         compat,
         data,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "bnn",
     "check",
     "compat",
     "data",
