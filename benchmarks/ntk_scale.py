@@ -167,9 +167,12 @@ def _eigenvalues_run(options):
     parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
     _harness.answer(
         {
-            "start_bytes": start, "parameters": parameters, "size": operator.size,
-            "kernel_bytes": 4 * operator.size**2, "device": jax.devices()[0].device_kind,
-        }  # fmt: skip
+            "start_bytes": start,
+            "parameters": parameters,
+            "size": operator.size,
+            "kernel_bytes": 4 * operator.size**2,
+            "device": jax.devices()[0].device_kind,
+        }
     )
 
     def run():
