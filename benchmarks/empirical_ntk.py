@@ -38,15 +38,15 @@ def main(arguments):
         options.contenders = [*OURS, *MODES, *(FORMER if options.python else ())]
     if options.python is None and set(options.contenders) & set(FORMER):
         parser.error("contenders on their own JAX need --python")
-    records = []
-    for case in options.cases:
-        for outputs in options.outputs:
-            records.append(_compare(case, outputs, options))
     versions = ("dlmath", "jax", "jaxlib", "neural-tangents", "flax", "numpy")
     environment = _harness.environment(versions)
     if options.python:
         environment["versions of its own JAX"] = _former_neural_tangents.versions(options.python)
-    path = _harness.write(options.name, {"environment": environment, "cases": records})
+    records = []
+    for case in options.cases:
+        for outputs in options.outputs:
+            records.append(_compare(case, outputs, options))
+            path = _harness.write(options.name, {"environment": environment, "cases": records})
     print(f"written to {path}")
     return 0
 
@@ -91,7 +91,8 @@ def _compared(case, outputs, options, folder):
         print(
             f"  {name:40s} median {1e3 * seconds['median']:9.1f} ms  least {1e3 * seconds['min']:9.1f} ms"
             f"  cpu {1e3 * cpu:9.1f} ms  {flops / 1e9:8.2f} Gflop  peak {peak / 1e9:5.2f} GB"
-            f"  first {first['seconds']:6.1f} s  differs by {differences[name]:.0e}"
+            f"  first {first['seconds']:6.1f} s  differs by {differences[name]:.0e}",
+            flush=True,
         )
         if not differences[name] <= TOLERANCE:
             failed[name] = f"its kernel differs by {differences[name]:.1e} of the largest entry"

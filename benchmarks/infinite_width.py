@@ -102,8 +102,11 @@ def main(arguments):
             )
         for peer in peers[1:]:
             ratio, gap = found[peer]["ratio_of_seconds"]["median"], found[peer]["largest_relative_difference"]
-            print(f"{case:6s} {ratio:.1f} times faster than {peer} (aim {AIMS[case]:g}), differs by {gap:.1e}")
-    print(_harness.write(options.name, record))
+            print(
+                f"{case:6s} {ratio:.1f} times faster than {peer} (aim {AIMS[case]:g}), differs by {gap:.1e}", flush=True
+            )
+        path = _harness.write(options.name, record)
+    print(path)
     return 0
 
 
