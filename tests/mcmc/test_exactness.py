@@ -87,8 +87,8 @@ def draws(name):
     kernel, num_warmup, num_samples = {
         "MALA": lambda: (dm.mcmc.MALA(potential_fn=potential), 300, 1500),
         "HMC": lambda: (HMC(potential_fn=potential, trajectory_length=1.4), 250, 300),
-        "NUTS": lambda: (NUTS(potential_fn=potential), 150, 200),
-        "NUTS, score": lambda: (NUTS(potential_fn=dm.mcmc.score_potential(score, order=8)), 150, 200),
+        "NUTS": lambda: (NUTS(potential_fn=potential, max_tree_depth=5), 150, 200),
+        "NUTS, score": lambda: (NUTS(potential_fn=dm.mcmc.score_potential(score, order=8), max_tree_depth=5), 150, 200),
     }[name]()
     num_chains = NUM_SEEDS * NUM_CHAINS
     mcmc = MCMC(
