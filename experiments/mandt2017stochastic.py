@@ -335,7 +335,7 @@ def _divergences(config, r, model):
 
 
 def _whitened(config, r, model, law):
-    """Tr Σ_law⁻¹ Σ̂ / D, [seed, preconditioner, factor]: 1 where the covariance is that of the law."""
+    """The trace of Σ_law⁻¹ Σ̂ / D, [seed, preconditioner, factor]: 1 where the covariance is that of the law."""
     problem = regression(config, model)
     found = r["regression/second"].sel(model=model)
     inverse = [
