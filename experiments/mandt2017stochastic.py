@@ -13,7 +13,7 @@ Kullback-Leibler divergence, and the preconditioner ηH = (2S/N) C⁻¹ onto it.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -145,7 +145,7 @@ def regression(config, model):
 @cache
 def load(model, num_features, prior_std):
     """A regression whose mean loss is −log posterior over N; the prior, the same for all rows, adds nothing to C."""
-    bunch = datasets.load_diabetes() if model == "linear" else datasets.load_breast_cancer()
+    bunch: Any = datasets.load_diabetes() if model == "linear" else datasets.load_breast_cancer()
     x = (bunch.data - bunch.data.mean(0)) / bunch.data.std(0)
     x = x @ np.linalg.svd(x, full_matrices=False)[2][:num_features].T
     y = (bunch.target - bunch.target.mean()) / bunch.target.std() if model == "linear" else bunch.target.astype(float)
@@ -180,11 +180,11 @@ def quadratic(config):
     """A, C and points with mean zero such that the gradient A(θ − y) of a row has exactly the covariance C."""
     rng = np.random.default_rng(0)
     D = len(config.eigenvalues)
-    basis, other = (linalg.qr(rng.normal(size=(D, D)))[0] for _ in range(2))
+    basis, other = (np.linalg.qr(rng.normal(size=(D, D)))[0] for _ in range(2))
     A = (basis * config.eigenvalues) @ basis.T
     C = (other * np.geomspace(1.0, 0.1, D)) @ other.T
     y = rng.normal(size=(config.num_points, D))
-    white = linalg.qr(y - y.mean(0), mode="economic")[0] * np.sqrt(config.num_points)
+    white = np.linalg.qr(y - y.mean(0))[0] * np.sqrt(config.num_points)
     return A, C, white @ linalg.cholesky(C) @ np.linalg.inv(A)
 
 
@@ -241,7 +241,7 @@ def measure_quadratic(config, keys):
 def measure_regression(config, keys, *, model):
     """Mean and second moment of SGD about the posterior's mode, for every preconditioner and rate."""
     problem = regression(config, model)
-    best = [linalg.sqrtm(best_preconditioner(problem, config.batch_size, kind)).real for kind in PRECONDITIONERS]
+    best = [np.real(linalg.sqrtm(best_preconditioner(problem, config.batch_size, kind))) for kind in PRECONDITIONERS]
     maps = np.sqrt(config.factors)[:, None, None] * np.array(best)[:, None]
     mean, second = descend(
         keys, problem.loss, (problem.x, problem.y), problem.mode, maps.reshape(-1, *maps.shape[2:]),

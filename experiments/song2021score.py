@@ -15,7 +15,7 @@ is the error of the samplers, judged against the exact law. Variance preserving:
 
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -163,9 +163,14 @@ def mixture(config):
     return means, config.variance * np.stack([np.eye(2), stretched]), np.array([1 - config.weight, config.weight])
 
 
+def target_of(law) -> Any:
+    """The mixture of that law, whose score is known under any noise."""
+    return dm.mcmc.targets.mixture(*law)
+
+
 def moments(config, blur=0.0):
     """Means of x₁, x₂, and the variances and the covariance of both, with noise of standard deviation `blur` added."""
-    target = dm.mcmc.targets.mixture(*mixture(config))
+    target = target_of(mixture(config))
     mean, covariance = np.asarray(target.mean.value), np.asarray(target.covariance.value) + blur**2 * np.eye(2)
     return np.array([*mean, covariance[0, 0], covariance[1, 1], covariance[0, 1]])
 
@@ -217,7 +222,7 @@ def measure_forward(config, keys, *, sde):
 @partial(jax.jit, static_argnames=("sde", "num_samples", "num_times", "num_steps"))
 def diffuse(keys, law, sde, num_samples, *, num_times, num_steps):
     """√n times Kolmogorov's distance along the diagonal, and mean/√variance and variance there over the exact one, [seed, time]."""
-    target = dm.mcmc.targets.mixture(*law)
+    target = target_of(law)
     h = 1 / (num_times * num_steps)
 
     def one(key):
@@ -287,7 +292,7 @@ BINS = np.linspace(-2.5, 2.5, 101)
 @partial(jax.jit, static_argnames=("sde", "num_samples", "sampler"))
 def generate(keys, law, sde, num_steps, snr, *, num_samples, sampler):
     """Draws of a sampler after `num_steps` steps from t = 1 to 0, summarised, [seed, ...]."""
-    target = dm.mcmc.targets.mixture(*law)
+    target = target_of(law)
     h = 1 / num_steps
 
     def score(x, t):
@@ -359,7 +364,7 @@ def measure_likelihood(config, keys, *, sde, solver):
 @partial(jax.jit, static_argnames=("sde", "num_points", "solver"))
 def likelihood(keys, law, sde, num_steps, *, num_points, solver):
     """Errors of log p over points: root mean square; mean change by one random probe, and by the noise for p_1, [seed]."""
-    target = dm.mcmc.targets.mixture(*law)
+    target = target_of(law)
     h = 1 / num_steps
 
     def slope(state, t, probe):
@@ -415,7 +420,7 @@ def measure_langevin(config, keys):
 @partial(jax.jit, static_argnames=("num_samples", "num_levels", "largest", "smallest", "steps_per_level", "level_step", "plain_step"))  # fmt: skip
 def descend(keys, law, *, num_samples, num_levels, largest, smallest, steps_per_level, level_step, plain_step):
     """Both kernels, as many steps: a chain for every seed, whose position is `num_samples` independent points."""
-    target = dm.mcmc.targets.mixture(*law)
+    target = target_of(law)
     plain = dm.mcmc.ULA(score=jax.vmap(target.score), step_size=plain_step)
     annealed = dm.mcmc.AnnealedLangevin(
         lambda x, sigma: jax.vmap(target.diffused_score, (0, None, None))(x, 1.0, sigma),
@@ -439,7 +444,7 @@ def descend(keys, law, *, num_samples, num_levels, largest, smallest, steps_per_
 def measure_nuts(config, keys, *, blur):
     """NUTS from the score of blurred data alone, started in the light mode."""
     means, *_ = law = mixture(config)
-    target = dm.mcmc.targets.mixture(*law)
+    target = target_of(law)
     score = lambda x: target.diffused_score(x, 1.0, blur)
     # Nothing is adapted: the large steps at the beginning of an adaptation can jump from mode to mode.
     kernel = NUTS(

@@ -9,6 +9,7 @@ a constant step a bias remains. `dm.mcmc.SGLD` writes ε for ε_t/2; settings he
 
 from dataclasses import dataclass
 from functools import cache, partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -245,7 +246,7 @@ def measure_gaussian(config, keys):
 
 def logistic_data(config):
     """Breast cancer: leading principal components of the standardised inputs, each of variance 1, and a constant."""
-    bunch = datasets.load_breast_cancer()
+    bunch: Any = datasets.load_breast_cancer()
     x = (bunch.data - bunch.data.mean(0)) / bunch.data.std(0)
     left = np.linalg.svd(x, full_matrices=False)[0][:, : config.num_features] * np.sqrt(len(x))
     return np.concatenate([left, np.ones((len(x), 1))], axis=1), bunch.target.astype(float)
