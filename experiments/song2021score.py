@@ -669,7 +669,7 @@ def figures(config, results):
                 )  # fmt: skip
         ax.set_xticks(steps, [str(n) for n in steps])
         ax.minorticks_off()
-        ax.legend()
+        figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return drawn
 
 
