@@ -13,6 +13,7 @@ from dlmath.bnn._ensemble import ensemble
 from dlmath.bnn._evidence import Evidence, maximize_evidence
 from dlmath.bnn._gaussian_process import nngp, ntk_gp
 from dlmath.bnn._hmc import hmc, nuts
+from dlmath.bnn._langevin import sghmc, sgld
 from dlmath.bnn._laplace import Laplace, laplace
 from dlmath.bnn._mc_dropout import mc_dropout
 from dlmath.bnn._mode import Mode, mode
@@ -57,6 +58,8 @@ __all__ = [
     "predict",
     "priors",
     "sample_prior",
+    "sghmc",
+    "sgld",
     "svgd",
     "swag",
     "to_arviz",

@@ -1,5 +1,6 @@
 """Hamiltonian Monte Carlo by numpyro, chains side by side in one compiled program."""
 
+import os
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpyro.infer.hmc import hmc as numpyro_hmc
 
 from dlmath import check
+from dlmath.bnn._chains import Saving, checked_saving, in_blocks, transitions
 from dlmath.bnn._posterior import Posterior, checked_start
 from dlmath.bnn._samples import Samples, keys_for
 from dlmath.typing import Key, Params
@@ -19,8 +21,6 @@ class _Options(NamedTuple):
 
     algorithm: str
     num_warmup: int
-    num_draws: int
-    thinning: int
     num_steps: int | None
     max_tree_depth: int
     adapt_step_size: bool
@@ -42,11 +42,14 @@ def nuts(
     adapt_step_size: bool = True,
     adapt_mass_matrix: bool = True,
     dense_mass: bool = False,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int | None = None,
 ) -> Samples:
     """Draws from e^{−U} by the No-U-Turn sampler, one chain for each start.
 
     The kernel is numpyro's. All chains are one `vmap`: a transition takes as many leapfrog steps as the longest tree needs.
     Posterior, starts and step sizes are arguments of the program, so that other data of the same shape compile nothing.
+    Starts that are spread over devices (`sharding.shard(params)`) run there.
 
     Args:
         key: typed key; chain i draws from fold_in(key, i), whatever their number.
@@ -61,6 +64,9 @@ def nuts(
         adapt_step_size: False to keep `step_size`.
         adapt_mass_matrix: False to keep the identity.
         dense_mass: a full mass matrix (P² memory, P³ arithmetic a window) instead of a diagonal one.
+        checkpoint: file to resume from if it exists, and to write; a killed run goes on with the same bits. It knows the
+            key, starts, posterior and settings by their bytes, not the functions.
+        checkpoint_every: draws between checkpoints; None for one at the end.
 
     Returns:
         Samples with stats "accept_prob", "num_steps", "diverging" [chain, draw] (of a draw's transitions: the last, the
@@ -69,16 +75,15 @@ def nuts(
     Raises:
         TypeError: for parameters that are not of the default float type (float32 ones under `jax.enable_x64`).
         ValueError: as `mode` says (the parameter that makes the potential infinite is named), for values out of
-            range, or a step size none of whose proposals was accepted.
+            range, a step size none of whose proposals was accepted, or a checkpoint of another run.
 
     Cost: a gradient a leapfrog step and chain.
 
     References: Hoffman & Gelman (2014), The No-U-Turn sampler; Phan et al. (2019), numpyro (1912.11554).
     """
-    options = _options(
-        "NUTS", num_warmup, num_draws, thinning, None, max_tree_depth, adapt_step_size, adapt_mass_matrix, dense_mass
-    )
-    return _sample(key, posterior, params, step_size, None, target_accept, options)
+    options = _options("NUTS", num_warmup, None, max_tree_depth, adapt_step_size, adapt_mass_matrix, dense_mass)
+    grid = _grid(num_draws, num_warmup, thinning, checkpoint, checkpoint_every)
+    return _sample(key, posterior, params, step_size, None, target_accept, options, *grid)
 
 
 def hmc(
@@ -96,6 +101,8 @@ def hmc(
     adapt_step_size: bool = True,
     adapt_mass_matrix: bool = True,
     dense_mass: bool = False,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int | None = None,
 ) -> Samples:
     """Draws from e^{−U} by Hamiltonian Monte Carlo with trajectories of fixed length, one chain for each start.
 
@@ -113,6 +120,8 @@ def hmc(
         adapt_step_size: as in `nuts`.
         adapt_mass_matrix: as in `nuts`.
         dense_mass: as in `nuts`.
+        checkpoint: as in `nuts`.
+        checkpoint_every: as in `nuts`.
 
     Returns:
         Samples as `nuts`.
@@ -132,28 +141,33 @@ def hmc(
         num_steps = check.positive_int("num_steps", num_steps)
     else:
         trajectory_length = check.real("trajectory_length", trajectory_length, above=0.0)
-    options = _options(
-        "HMC", num_warmup, num_draws, thinning, num_steps, 10, adapt_step_size, adapt_mass_matrix, dense_mass
-    )
-    return _sample(key, posterior, params, step_size, trajectory_length, target_accept, options)
+    options = _options("HMC", num_warmup, num_steps, 10, adapt_step_size, adapt_mass_matrix, dense_mass)
+    grid = _grid(num_draws, num_warmup, thinning, checkpoint, checkpoint_every)
+    return _sample(key, posterior, params, step_size, trajectory_length, target_accept, options, *grid)
 
 
-def _options(
-    algorithm: str, num_warmup: Any, num_draws: Any, thinning: Any, num_steps: Any, max_tree_depth: Any, *flags: Any
-) -> _Options:
+def _options(algorithm: str, num_warmup: Any, num_steps: Any, max_tree_depth: Any, *flags: Any) -> _Options:
+    num_warmup = check.integer("num_warmup", num_warmup, at_least=0)
     return _Options(
-        algorithm,
-        check.integer("num_warmup", num_warmup, at_least=0),
-        check.positive_int("num_draws", num_draws),
-        check.positive_int("thinning", thinning),
-        num_steps,
-        check.positive_int("max_tree_depth", max_tree_depth),
-        *map(bool, flags),
+        algorithm, num_warmup, num_steps, check.positive_int("max_tree_depth", max_tree_depth), *map(bool, flags)
     )
+
+
+def _grid(num_draws: Any, num_warmup: Any, thinning: Any, checkpoint: Any, every: Any) -> tuple[Any, Saving | None]:
+    num_draws, thinning = check.positive_int("num_draws", num_draws), check.positive_int("thinning", thinning)
+    return transitions(num_draws, num_warmup, thinning), checked_saving(checkpoint, every, num_draws)
 
 
 def _sample(
-    key: Any, posterior: Any, params: Any, step_size: Any, length: Any, target_accept: Any, options: _Options
+    key: Any,
+    posterior: Any,
+    params: Any,
+    step_size: Any,
+    length: Any,
+    target_accept: Any,
+    options: _Options,
+    counts: Any,
+    saving: Saving | None,
 ) -> Samples:
     check.key("key", key)
     params = checked_start(posterior, params, axis="chains")
@@ -167,36 +181,58 @@ def _sample(
     step_size = check.real("step_size", step_size, above=0.0)
     target_accept = check.real("target_accept", target_accept, above=0.0, below=1.0)
     keys = keys_for(key, jax.tree.leaves(params)[0].shape[0])
-    samples = _run(keys, posterior, params, step_size, length, target_accept, options)
-    accepted = samples.stats["accept_prob"]
+    arguments = keys, posterior, params, step_size, length, target_accept
+    begin = lambda: _begin(*arguments, options=options)
+    advance = lambda state, counts: _advance(*arguments, state, counts, options=options)
+    inputs = {
+        "key": key, "params": params, "posterior": posterior, "settings": (step_size, length, target_accept, counts),
+        "options": str(options),
+    }  # fmt: skip
+    z, potential, stats = in_blocks(begin, advance, counts, saving, inputs)
+    accepted = stats["accept_prob"]
     if not check.is_traced(accepted) and not np.asarray(accepted).max() > 0:
-        used = np.asarray(samples.stats["step_size"])
+        used = np.asarray(stats["step_size"])
         raise ValueError(
             f"step_size must be small enough for proposals to be accepted, got none accepted after warm-up with step sizes"
             f" from {used.min():.3g} to {used.max():.3g} (step_size={step_size:g}); start smaller, or warm up longer"
         )
-    return samples
+    stats["step_size"] = stats["step_size"][:, -1]
+    return Samples(z, -potential * posterior.temperature, stats)
+
+
+def _kernel(key: Any, posterior: Any, start: Any, step_size: Any, length: Any, target_accept: Any, options: Any) -> Any:
+    """(the state at the start, state -> next state) of one chain; numpyro's transition is made by its start."""
+    init, transition = numpyro_hmc(potential_fn=posterior.potential, algo=options.algorithm)
+    state = init(
+        start,
+        num_warmup=options.num_warmup,
+        step_size=step_size,
+        adapt_step_size=options.adapt_step_size,
+        adapt_mass_matrix=options.adapt_mass_matrix,
+        dense_mass=options.dense_mass,
+        target_accept_prob=target_accept,
+        num_steps=options.num_steps,
+        trajectory_length=length,
+        max_tree_depth=options.max_tree_depth,
+        rng_key=key,
+    )
+    return state, transition
 
 
 @partial(jax.jit, static_argnames="options")
-def _run(
-    keys: Any, posterior: Posterior, params: Any, step_size: Any, length: Any, target_accept: Any, options: _Options
-) -> Samples:
-    def chain(key: Any, start: Any) -> Any:
-        init, transition = numpyro_hmc(potential_fn=posterior.potential, algo=options.algorithm)
-        state = init(
-            start,
-            num_warmup=options.num_warmup,
-            step_size=step_size,
-            adapt_step_size=options.adapt_step_size,
-            adapt_mass_matrix=options.adapt_mass_matrix,
-            dense_mass=options.dense_mass,
-            target_accept_prob=target_accept,
-            num_steps=options.num_steps,
-            trajectory_length=length,
-            max_tree_depth=options.max_tree_depth,
-            rng_key=key,
-        )
+def _begin(keys: Any, posterior: Posterior, params: Any, *rest: Any, options: _Options) -> Any:
+    return jax.vmap(lambda key, start: _kernel(key, posterior, start, *rest, options)[0])(keys, params)
+
+
+@partial(jax.jit, static_argnames="options")
+def _advance(
+    keys: Any, posterior: Posterior, params: Any, step_size: Any, length: Any, target_accept: Any, states: Any,
+    counts: Any, *, options: _Options,
+) -> Any:  # fmt: skip
+    """(the states of all chains, their draws), after so many transitions each."""
+
+    def chain(key: Any, start: Any, state: Any) -> Any:
+        transition = _kernel(key, posterior, start, step_size, length, target_accept, options)[1]
 
         def draw(state: Any, count: Any) -> Any:
             def one(_: Any, carry: Any) -> Any:
@@ -204,15 +240,16 @@ def _run(
                 state = transition(state)
                 return state, diverging | (state.diverging & (state.i > options.num_warmup))
 
+            # The first draw runs through the warm-up, whose divergences do not count: so the transition is compiled once.
             state, diverging = jax.lax.fori_loop(0, count, one, (state, jnp.zeros((), bool)))
-            kept = state.z, state.potential_energy, state.accept_prob, state.num_steps, diverging
-            return state, kept
+            stats = {
+                "accept_prob": state.accept_prob,
+                "num_steps": state.num_steps,
+                "diverging": diverging,
+                "step_size": state.adapt_state.step_size,
+            }
+            return state, (state.z, state.potential_energy, stats)
 
-        # The first draw runs through the warm-up, whose divergences do not count: so the transition is compiled once.
-        counts = jnp.full(options.num_draws, options.thinning).at[0].add(options.num_warmup)
-        state, kept = jax.lax.scan(draw, state, counts)
-        return *kept, state.adapt_state.step_size
+        return jax.lax.scan(draw, state, counts)
 
-    z, potential, accept, steps, diverging, used = jax.vmap(chain)(keys, params)
-    stats = {"accept_prob": accept, "num_steps": steps, "diverging": diverging, "step_size": used}
-    return Samples(z, -potential * posterior.temperature, stats)
+    return jax.vmap(chain)(keys, params, states)

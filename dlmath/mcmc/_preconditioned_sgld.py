@@ -85,8 +85,8 @@ class PreconditionedSGLD(StochasticGradientKernel):
         model: Any = None,
         potential_fn: Any = None,
         *,
-        decay: float = 0.99,
-        damping: float = 1e-5,
+        decay: Any = 0.99,
+        damping: Any = 1e-5,
         gamma: bool = False,
         **options: Any,
     ) -> None:

@@ -84,13 +84,14 @@ class SGHMC(StochasticGradientKernel):
         model: Any = None,
         potential_fn: Any = None,
         *,
-        friction: float,
-        noise_estimate: float = 0.0,
+        friction: Any,
+        noise_estimate: Any = 0.0,
         **options: Any,
     ) -> None:
         super().__init__(model, potential_fn, **options)
         self._friction = check.real("friction", friction, above=0.0)
-        if not callable(self._step_size) and self._friction * self._step_size >= 2:
+        known = not callable(self._step_size) and not check.is_traced(self._step_size * self._friction)
+        if known and self._friction * self._step_size >= 2:
             raise ValueError(f"friction must be below 2/step_size = {2 / self._step_size:g}, got {self._friction:g}")
         self._noise_estimate = check.real("noise_estimate", noise_estimate, at_least=0.0)
 

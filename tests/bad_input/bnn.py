@@ -318,4 +318,34 @@ CASES = [
         ValueError,
         r"p and q must have the same shape",
     ),
+    (
+        "friction that reverses velocities",
+        lambda: bnn.sghmc(KEY, of(), CHAINS, num_draws=1, num_warmup=0, step_size=0.1, friction=20.0),
+        ValueError,
+        r"friction must be below 2/step_size = 20, got 20",
+    ),
+    (
+        "a control variate without minibatches",
+        lambda: bnn.sgld(KEY, of(), CHAINS, num_draws=1, num_warmup=0, step_size=0.1, control=PARAMS),
+        ValueError,
+        r"control must be None where gradients are of all data, got a tree; give batch_size",
+    ),
+    (
+        "a minibatch beyond the data",
+        lambda: bnn.sgld(KEY, of(), CHAINS, num_draws=1, num_warmup=0, step_size=0.1, batch_size=5),
+        ValueError,
+        r"batch_size must be at most 4, got 5",
+    ),
+    (
+        "Langevin steps of size 0",
+        lambda: bnn.sgld(KEY, of(), CHAINS, num_draws=1, num_warmup=0, step_size=0.0),
+        ValueError,
+        r"step_size must be positive, got 0",
+    ),
+    (
+        "a rhythm without a checkpoint",
+        lambda: bnn.nuts(KEY, of(), CHAINS, num_draws=1, num_warmup=0, checkpoint_every=3),
+        ValueError,
+        r"checkpoint_every=3 needs a file to write: give checkpoint=path",
+    ),
 ]

@@ -88,9 +88,9 @@ def test_a_cold_posterior_has_the_variance_times_the_temperature(run):
 
 def test_other_data_of_the_same_shape_compile_nothing(run):
     problem, start, _ = run
-    before = _hmc._run._cache_size()
+    before = _hmc._advance._cache_size()
     SAMPLERS["nuts"](jax.random.key(0), problem.posterior.with_data((problem.x + 1, problem.y)), start)
-    assert _hmc._run._cache_size() == before
+    assert _hmc._advance._cache_size() == before
 
 
 def test_a_learned_noise_scale_has_the_posterior_of_quadrature(float64):

@@ -19,6 +19,10 @@ PROBABILITIES = jnp.full((6, 2), 0.5)
 FUNCTIONS = {
     "nuts": lambda p: bnn.nuts(KEY, p, CHAINS, num_draws=2, num_warmup=2),
     "hmc": lambda p: bnn.hmc(KEY, p, CHAINS, num_draws=2, num_warmup=2, num_steps=2, dense_mass=True),
+    "sgld": lambda p: bnn.sgld(
+        KEY, p, CHAINS, num_draws=2, num_warmup=2, step_size=1e-3, batch_size=3, preconditioned=True
+    ),
+    "sghmc": lambda p: bnn.sghmc(KEY, p, CHAINS, num_draws=2, num_warmup=2, step_size=1e-3, friction=1.0),
     "mode": lambda p: bnn.mode(p, PARAMS, num_steps=2),
     "laplace full": lambda p: bnn.laplace(p, PARAMS).predict(X),
     "laplace kronecker": lambda p: bnn.laplace(p, PARAMS, structure="kronecker").predict(X),
