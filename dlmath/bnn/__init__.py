@@ -9,6 +9,7 @@ them, and `exact` holds the posteriors that are known.
 """
 
 from dlmath.bnn import exact, likelihoods, metrics, priors
+from dlmath.bnn._augmentation import augment, invariant
 from dlmath.bnn._ensemble import ensemble
 from dlmath.bnn._evidence import Evidence, maximize_evidence
 from dlmath.bnn._gaussian_process import nngp, ntk_gp
@@ -38,11 +39,13 @@ __all__ = [
     "RESULTS_VERSION",
     "Samples",
     "Variational",
+    "augment",
     "concatenate",
     "diagnose",
     "ensemble",
     "exact",
     "hmc",
+    "invariant",
     "laplace",
     "likelihoods",
     "maximize_evidence",
