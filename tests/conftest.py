@@ -5,7 +5,7 @@ from pathlib import Path
 
 # Before JAX is imported: compiled programs are kept between test runs and shared by the workers.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parent.parent / ".cache" / "jax"))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
 
@@ -19,8 +19,10 @@ from beartype import BeartypeConf, beartype
 from jaxtyping import install_import_hook
 
 # The programs of tests are many, small, and run once or twice: compiled plainly they take a fifth of the time. Papers
-# and notebooks are run in processes of their own, compiled as for users; `XLA_FLAGS= make test` compiles all like that.
+# and notebooks run longer, in processes of their own whose programs are optimised, though not at all costs;
+# `XLA_FLAGS= make test` compiles everything as for users.
 QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+OPTIMIZED = "--xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false"
 os.environ.setdefault("XLA_FLAGS", QUICK)
 
 # An int is a float here as it is for static type checkers (PEP 484's numeric tower).
@@ -43,9 +45,9 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session")
-def users_environment():
-    """The environment for processes whose programs are compiled as for users."""
-    return {name: value for name, value in os.environ.items() if (name, value) != ("XLA_FLAGS", QUICK)}
+def optimized_environment():
+    """The environment for processes that run longer than they compile."""
+    return {**os.environ, "XLA_FLAGS": OPTIMIZED} if os.environ["XLA_FLAGS"] == QUICK else dict(os.environ)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -28,15 +28,14 @@ def papers():
 
 
 @pytest.fixture(scope="module")
-def command(users_environment):
-    """The function arguments -> exit status of `dlmath`, in a process whose programs are compiled as for users.
+def command(optimized_environment):
+    """The function arguments -> exit status of `dlmath`, in a process whose programs are optimised.
 
     Types and warnings are checked there as they are here.
     """
-    here = {"XLA_FLAGS": "", **users_environment}  # empty, so that tests/conftest.py leaves it so
     check = (str(Path(__file__).with_name("conftest.py")),)
     with (
-        mock.patch.dict(os.environ, here),
+        mock.patch.dict(os.environ, optimized_environment),
         ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), runpy.run_path, check) as process,
     ):
         process.submit(warnings.simplefilter, "error").result()

@@ -32,11 +32,11 @@ def test_there_are_notebooks():
 
 
 @each_notebook
-def test_notebooks_run_from_top_to_bottom(path, users_environment):
+def test_notebooks_run_from_top_to_bottom(path, optimized_environment):
     notebook = _read(path)
     notebook.cells.insert(0, nbformat.v4.new_code_cell(STRICT))
     client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}})
-    with mock.patch.dict(os.environ, users_environment, clear=True):
+    with mock.patch.dict(os.environ, optimized_environment, clear=True):
         client.execute()
     printed = [output for cell in _code(notebook) for output in cell.outputs]
     errors = [output.text for output in printed if output.output_type == "stream" and output.name == "stderr"]

@@ -200,7 +200,9 @@ def _sample(
     return Samples(z, -potential * posterior.temperature, stats)
 
 
-def _kernel(key: Any, posterior: Any, start: Any, step_size: Any, length: Any, target_accept: Any, options: Any) -> Any:
+def _kernel(
+    key: Any, posterior: Any, start: Any, step_size: Any, length: Any, target_accept: Any, *, options: Any
+) -> Any:
     """(the state at the start, state -> next state) of one chain; numpyro's transition is made by its start."""
     init, transition = numpyro_hmc(potential_fn=posterior.potential, algo=options.algorithm)
     state = init(
@@ -221,7 +223,7 @@ def _kernel(key: Any, posterior: Any, start: Any, step_size: Any, length: Any, t
 
 @partial(jax.jit, static_argnames="options")
 def _begin(keys: Any, posterior: Posterior, params: Any, *rest: Any, options: _Options) -> Any:
-    return jax.vmap(lambda key, start: _kernel(key, posterior, start, *rest, options)[0])(keys, params)
+    return jax.vmap(lambda key, start: _kernel(key, posterior, start, *rest, options=options)[0])(keys, params)
 
 
 @partial(jax.jit, static_argnames="options")
@@ -232,7 +234,7 @@ def _advance(
     """(the states of all chains, their draws), after so many transitions each."""
 
     def chain(key: Any, start: Any, state: Any) -> Any:
-        transition = _kernel(key, posterior, start, step_size, length, target_accept, options)[1]
+        transition = _kernel(key, posterior, start, step_size, length, target_accept, options=options)[1]
 
         def draw(state: Any, count: Any) -> Any:
             def one(_: Any, carry: Any) -> Any:

@@ -1,7 +1,9 @@
 """Linear models with a known spectrum, signal and unexplained part, to be given to `ridge_risk`."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -76,6 +78,11 @@ def latent_space(num_features: int, num_latent: int, *, strength: Any = 1.0, sig
     d = check.positive_int("num_latent", num_latent)
     p = check.integer("num_features", num_features, at_least=d)
     mu, energy = floating(in_range("strength", strength, above=0), in_range("signal", signal, at_least=0))
+    return _latent_space(mu, energy, p=p, d=d)
+
+
+@partial(jax.jit, static_argnames=("p", "d"))
+def _latent_space(mu: Any, energy: Any, *, p: int, d: int) -> LinearModel:
     gain = mu * p / d
     top = jnp.arange(p) < d
     return LinearModel(

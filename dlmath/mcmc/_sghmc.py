@@ -90,10 +90,9 @@ class SGHMC(StochasticGradientKernel):
     ) -> None:
         super().__init__(model, potential_fn, **options)
         self._friction = check.real("friction", friction, above=0.0)
-        step_size: Any = self._step_size
-        known = not callable(step_size) and not check.is_traced(step_size * self._friction)
-        if known and self._friction * step_size >= 2:
-            raise ValueError(f"friction must be below 2/step_size = {2 / step_size:g}, got {self._friction:g}")
+        limit = None if callable(self._step_size) else 2 / self._step_size
+        if limit is not None and not check.is_traced(limit * self._friction) and self._friction >= limit:
+            raise ValueError(f"friction must be below 2/step_size = {limit:g}, got {self._friction:g}")
         self._noise_estimate = check.real("noise_estimate", noise_estimate, at_least=0.0)
 
     def _start(
