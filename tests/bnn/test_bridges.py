@@ -6,8 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import pytest
+from flax import linen, nnx
+from numpyro.contrib.module import random_flax_module, random_nnx_module
 
-from dlmath import bnn
+from dlmath import bnn, mcmc
 from dlmath.bnn._numpyro import sample_stats, variables
 
 
@@ -79,6 +81,31 @@ def test_numpyro_samples_its_model(conjugate):
     sampler.run(jax.random.key(0))
     draws = np.asarray(sampler.get_samples(group_by_chain=True)["weight"])[..., 0]
     found = bnn.diagnose(bnn.Samples(draws, jnp.zeros((2, 500)), {}))
+    assert (np.abs(draws.mean((0, 1)) - np.asarray(problem.exact.mean)[:, 0]) < 4 * found.mcse).all()
+
+
+@pytest.mark.parametrize("kind", ["linen", "nnx"])
+@pytest.mark.parametrize("kernel", [numpyro.infer.NUTS, mcmc.MALA])
+def test_flax_modules_in_numpyro_models_are_sampled_from_the_exact_posterior(conjugate, kind, kernel):
+    problem = conjugate()
+    prior = numpyro.distributions.Normal(0, 0.7)
+    module = nnx.Linear(5, 1, use_bias=False, rngs=nnx.Rngs(0)) if kind == "nnx" else None
+
+    def model(x, y):
+        if kind == "nnx":
+            network = random_nnx_module("net", module, prior)
+        else:
+            network = random_flax_module("net", linen.Dense(1, use_bias=False), prior, input_shape=(5,))
+        numpyro.sample("y", numpyro.distributions.Normal(network(x), 0.3).to_event(2), obs=y)
+
+    sampler = numpyro.infer.MCMC(
+        kernel(model, step_size=0.01), num_warmup=500, num_samples=2000, num_chains=2, chain_method="vectorized",
+        progress_bar=False,
+    )  # fmt: skip
+    sampler.run(jax.random.key(0), problem.x, problem.y)
+    (draws,) = sampler.get_samples(group_by_chain=True).values()
+    draws = np.asarray(draws)[..., 0]
+    found = bnn.diagnose(bnn.Samples(draws, jnp.zeros((2, 2000)), {}))
     assert (np.abs(draws.mean((0, 1)) - np.asarray(problem.exact.mean)[:, 0]) < 4 * found.mcse).all()
 
 
