@@ -65,8 +65,9 @@ class Config:
 SCALES = {
     "smoke": Config(),
     "laptop": Config(
-        data_set="mnist", num_train=1000, hidden=(200, 200), dtype="float32", num_steps=3000, num_seeds=5,
-        momentum=0.9, momentum_edge=60.0, flow_time=80.0, landscape_steps=1000,
+        data_set="mnist", num_train=1000, hidden=(200, 200), dtype="float32", learning_rates=(0.1, 0.07),
+        num_steps=2000, num_seeds=5,
+        momentum=0.9, momentum_edge=60.0, flow_time=80.0, num_flow_seeds=3, landscape_steps=1000,
     ),
     "paper": Config(
         data_set="cifar10", num_train=5000, hidden=(200, 200), dtype="float32", learning_rates=(0.02, 0.01),
