@@ -24,6 +24,13 @@ def test_prominence_of_a_rough_curve_is_that_of_scipy(seed):
     np.testing.assert_allclose(found.prominence.value, expected.max(), rtol=1e-12)
 
 
+def test_a_rise_at_the_start_of_a_falling_curve_is_no_match_for_a_peak_between_two_valleys():
+    # The first maximum is the highest point, but only 1 above where the curve began; the second is 3 above both valleys.
+    found = peak([10, 20, 30, 40, 50], [4.0, 5.0, 0.0, 3.0, 0.0])
+    assert found.position == 40
+    assert found.prominence.value == 3
+
+
 def test_position_and_interval_of_a_noisy_bump_hold_its_centre():
     curve = bump(100, 1.0) + 0.05 * RNG.normal(size=(10, len(CAPACITIES)))
     found = peak(CAPACITIES, curve)
