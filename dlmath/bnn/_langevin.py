@@ -45,8 +45,8 @@ def sgld(
     """Draws by θ ← θ − ε∇Û(θ) + √(2ε) ξ, one chain for each start; Û is U on a minibatch.
 
     U sums over the data, so that ε is of the order of 1/(n · curvature). There is no Metropolis test: the law of the draws
-    has a bias of order ε, known on a Gaussian (`mcmc.stationary_law`), and minibatches add to it. Raise `temperature` or
-    lower it in `posterior`, of whose U these are the draws.
+    has a bias of order ε, known on a Gaussian (`mcmc.stationary_law`), and minibatches add to it. The temperature is that of
+    `posterior`, whose U this is.
 
     Args:
         key: typed key; chain i draws from fold_in(key, i), whatever their number.
