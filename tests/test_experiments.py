@@ -12,7 +12,6 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from unittest import mock
 
-import jax
 import pytest
 
 from dlmath import cli, repro, workspace
@@ -40,14 +39,7 @@ def command(optimized_environment):
         ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), runpy.run_path, check) as process,
     ):
         process.submit(warnings.simplefilter, "error").result()
-
-        def run(*arguments):
-            status = process.submit(cli.main, [*map(str, arguments)]).result()
-            # Each paper's programs are its own: kept, they would take gigabytes and many memory maps.
-            process.submit(jax.clear_caches).result()
-            return status
-
-        yield run
+        yield lambda *arguments: process.submit(cli.main, [*map(str, arguments)]).result()
 
 
 @pytest.mark.parametrize("key", KEYS)

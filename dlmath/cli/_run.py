@@ -83,10 +83,18 @@ def main(arguments: list[str]) -> int:
                 broken.append(paper.key)
             if run.interrupted or (stop() and len(jobs) > 1):
                 return INTERRUPTED
+            _forget_programs()
     if len(jobs) > 1:
         found = f"{len(jobs) - len(broken)} of {len(jobs)} papers hold as recorded"
         console().print(found + (f"; look at {', '.join(broken)}" if broken else ""))
     return 1 if broken else 0
+
+
+def _forget_programs() -> None:
+    """Lets go of a paper's compiled programs: kept, those of all papers take gigabytes and more memory maps than there are."""
+    import jax
+
+    jax.clear_caches()
 
 
 def _jobs(arguments: list[str], folder: Path) -> tuple[Runner, list[tuple[Any, Any]]]:
