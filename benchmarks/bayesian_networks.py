@@ -88,6 +88,12 @@ def _measured(case, options):
             continue
         paired = [b["seconds"] / a["seconds"] for a, b in zip(runs[own], runs[other], strict=True)]
         kinds = {"seconds": paired}
+        if "steps" in runs[own][0]:
+            kinds = {
+                "steps a second": [
+                    t * a["steps"] / b["steps"] for t, a, b in zip(paired, runs[own], runs[other], strict=True)
+                ]
+            }
         if "ess" in runs[own][0]:
             kinds["ess a second"] = [
                 t * a["ess"] / b["ess"] for t, a, b in zip(paired, runs[own], runs[other], strict=True)
