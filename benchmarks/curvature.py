@@ -46,6 +46,7 @@ def main(arguments):
     parser.add_argument("--probes", type=int, default=10)
     parser.add_argument("--torch-probes", type=int, default=1, help="fewer probes in PyTorch, the time scaled up")
     parser.add_argument("--training-steps", type=int, default=50)
+    parser.add_argument("--patience", type=float, default=200.0, help="a longer first run (seconds) is not repeated")
     parser.add_argument("--name", default="curvature", help="file in benchmarks/results/")
     options = parser.parse_args(arguments)
     missing = {package for _, package in CONTENDERS.values() if package and util.find_spec(package) is None}
@@ -106,13 +107,15 @@ def _quantity(quantity, contenders, reference, folder, options):
         checks[name] = {k: first[name][k] for k in ("products", "orthogonality") if k in first[name]} | judged
     short = quantity in PRODUCTS
     # Short functions are repeated until a request takes a third of a second.
-    once = {name: contender.run(name=quantity)["seconds"] for name, contender in contenders.items()}
+    # What has no patience left is timed by its first run, its compilation in it.
+    again = {name: c for name, c in contenders.items() if first[name]["seconds"] <= options.patience}
+    once = {name: contender.run(name=quantity)["seconds"] for name, contender in again.items()}
     repeats = {name: max(1, min(50, round(0.3 / seconds))) if short else 1 for name, seconds in once.items()}
     rounds = options.rounds if short else options.long_rounds
-    runs = {name: [] for name in contenders}
+    runs = {name: [] if name in again else [first[name]] * rounds for name in contenders}
     for number in range(rounds):
-        for name in list(contenders)[:: 1 if number % 2 == 0 else -1]:
-            runs[name].append(contenders[name].run(name=quantity, repeats=repeats[name]))
+        for name in list(again)[:: 1 if number % 2 == 0 else -1]:
+            runs[name].append(again[name].run(name=quantity, repeats=repeats[name]))
     found = {}
     for name, contender in contenders.items():
         scale = options.probes / options.torch_probes if quantity == "density" and _torch(name) else 1
@@ -122,6 +125,7 @@ def _quantity(quantity, contenders, reference, folder, options):
             "compile_seconds": first[name]["seconds"] - statistics.median(run["seconds"] for run in runs[name]),
             "peak_megabytes": max(run["peak_bytes"] for run in runs[name]) / 2**20,
             "scaled_by": scale,
+            "repeated": name in again,
             **checks[name],
         }
         if not _torch(name):
