@@ -250,18 +250,22 @@ def _restarted(key, op, start, tol, max_restarts, k, size, which, absolute, sear
 
     def compress(state: _State) -> _State:
         values, vectors, old, residuals = ritz(state)
-        keep = jnp.where(state.done | state.switch, k, jnp.minimum(kept, state.count))
+        only = state.switch | state.done
+        keep = jnp.where(only, k, jnp.minimum(kept, state.count))
         mask = jnp.arange(size) < keep
-        rows = combined((vectors * mask).T[:kept], state.basis, state.count)
+        # The time of the products goes by the rows: mostly only k are wanted.
+        few = lambda: jnp.pad(combined(vectors[:, :k].T, state.basis, state.count), ((0, kept - k), (0, 0)))
+        many = lambda: combined((vectors * mask).T[:kept], state.basis, state.count)
+        rows = jax.lax.cond(only, few, many) if kept > k else many()
         basis = in_parts(jnp.pad(rows, ((0, size - kept), (0, 0))), part)
-        random = lambda: random_orthogonal(jax.random.fold_in(key_restarts, state.restarts), basis)
+        random = lambda: random_orthogonal(jax.random.fold_in(key_restarts, state.restarts), basis, k - 1)
         return state._replace(
             basis=basis,
             matrix=jnp.diag(values * mask),
             vector=jax.lax.cond(state.switch, random, lambda: state.vector),
             coupling=jnp.zeros((), dtype),
             count=keep,
-            error=jnp.where(state.switch | state.done, residuals, old) * mask,
+            error=jnp.where(only, residuals, old) * mask,
             restarts=state.restarts + 1,
             search=state.search._replace(unbroken=state.search.unbroken & state.switch),
             switch=jnp.zeros((), bool),

@@ -199,18 +199,18 @@ def krylov_step(
     exhausted = coupling <= breakdown_threshold(op, vector.dtype) * norm
     following = jax.lax.cond(
         exhausted & ~jnp.asarray(last),
-        lambda: random_orthogonal(key, basis),
+        lambda: random_orthogonal(key, basis, row),
         lambda: rest / jnp.where(coupling > 0, coupling, 1.0),
     )
     return Step(column, following, jnp.where(exhausted, 0.0, coupling), norm, exhausted, finite)
 
 
-def random_orthogonal(key: Key, basis: tuple[Any, ...]) -> Float[Array, " n"]:
-    """A random unit vector orthogonal to the rows of a basis; zero rows do not count."""
+def random_orthogonal(key: Key, basis: tuple[Any, ...], row: Any = None) -> Float[Array, " n"]:
+    """A random unit vector orthogonal to the rows of a basis, up to number `row` if given; zero rows do not count."""
     vector = unit(jax.random.normal(key, basis[0].shape[1:], basis[0].dtype))
     # Near full dimension the first pass leaves little of the vector, so two more follow.
     for _ in range(3):
-        vector = unit(_project_out(basis, vector)[0])
+        vector = unit(_project_out(basis, vector, row)[0])
     return vector
 
 
