@@ -143,9 +143,9 @@ def dlmath(options, search_copies=True):
     fixed = lambda checkpoint: dm.hessian.linearized(make(checkpoint))
 
     def eigenpairs(checkpoint=0):
-        return dm.linalg.eigenpairs(
-            key, fixed(checkpoint), K, tol=TOLERANCE, relative_to="eigenvalue", search_copies=search_copies
-        )
+        # From the start that matfree is given.
+        start, options = case.vector, {"tol": TOLERANCE, "relative_to": "eigenvalue"}
+        return dm.linalg.eigenpairs(key, fixed(checkpoint), K, v0=start, search_copies=search_copies, **options)
 
     def product(make):
         operators = [make(0), make(1)]
