@@ -143,7 +143,6 @@ def load(name, split):
     return of(x, y), of(x_test, y_test), scale
 
 
-@functools.cache  # The same functions for every split, so that programs are compiled once.
 def network(width):
     return dm.models.mlp([width], 1, activation="relu", parameterization="standard")
 

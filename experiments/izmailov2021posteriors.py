@@ -7,7 +7,6 @@ mean-field variational inference, in agreement of classes and total variation. T
 here are small networks, on digits and on regression. (International Conference on Machine Learning; arXiv 2104.14421.)
 """
 
-import functools
 import math
 from dataclasses import dataclass, replace
 
@@ -87,7 +86,6 @@ def trajectory_length(config, temperature):
 # What is measured -----------------------------------------------------------------------------------------------------
 
 
-@functools.cache  # The same functions for every seed, so that programs are compiled once.
 def network(width, num_outputs):
     return dm.models.mlp([width], num_outputs, activation="tanh", parameterization="standard")
 

@@ -78,7 +78,6 @@ SCALES = {
 # The networks ---------------------------------------------------------------------------------------------------------
 
 
-@functools.cache
 def network(architecture, width):
     """The network of a width, with PyTorch's default initialisation."""
     if architecture == "mlp":

@@ -7,7 +7,6 @@ about as well as trained networks of the same depth, which come nearer to it as 
 networks, chapter 2; International Conference on Learning Representations 2018, arXiv 1711.00165.)
 """
 
-import functools
 from dataclasses import dataclass
 
 import jax
@@ -91,7 +90,6 @@ def kurtosis(config, width):
     return 15 / np.asarray(width)
 
 
-@functools.cache  # The same functions for every seed, so that programs are compiled once.
 def one_layer():
     return dm.models.mlp([64], 1, activation="relu", parameterization="ntk", weight_std=WEIGHT_STD, bias_std=BIAS_STD)
 
@@ -164,7 +162,6 @@ def measure_images(config, keys):
     }
 
 
-@functools.cache
 def network(depth, width, parameterization):
     return dm.models.mlp(
         [width] * depth, 10, activation="relu", parameterization=parameterization, weight_std=2**0.5, bias_std=0.1

@@ -86,7 +86,6 @@ def shifts(step):
 # What is measured -----------------------------------------------------------------------------------------------------
 
 
-@functools.cache  # The same functions for every seed, so that programs are compiled once.
 def network(width):
     return dm.models.mlp([width], 10, activation="tanh", parameterization="standard")
 

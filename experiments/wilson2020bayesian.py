@@ -6,7 +6,6 @@ over several basins also takes away double descent. On one input the predictive 
 on noisy labels test errors are followed over widths. (Neural Information Processing Systems; arXiv 2002.08791.)
 """
 
-import functools
 from dataclasses import dataclass
 
 import jax
@@ -89,7 +88,6 @@ def wasserstein(draws, gold):
 # What is measured -----------------------------------------------------------------------------------------------------
 
 
-@functools.cache  # The same functions for every seed, so that programs are compiled once.
 def network(widths, num_outputs, activation):
     return dm.models.mlp(list(widths), num_outputs, activation=activation, parameterization="standard")
 

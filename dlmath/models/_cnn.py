@@ -21,13 +21,14 @@ from dlmath.models._layers import (
     to_readout,
     widths,
 )
-from dlmath.models._model import Layer, Model
+from dlmath.models._model import Layer, Model, shared
 from dlmath.models._parameterization import limit, scalings
 
 POOLS = ("global_average", "flatten")
 IMAGES = "[batch, height, width, channels]"
 
 
+@shared
 def cnn(
     channels: Sequence[int],
     outputs: int,

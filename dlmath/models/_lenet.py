@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from dlmath import check
 from dlmath.models import activations
 from dlmath.models._layers import average_pool, batch_shape, conv, dense, expect_layers, init_weights, outputs_of
-from dlmath.models._model import Layer, Model
+from dlmath.models._model import Layer, Model, shared
 from dlmath.models._parameterization import Scaling, limit, scalings
 
 # LeCun et al. 1998, Table I: the maps of S2 that each of the 16 maps of C3 sees. Six see three neighbours, six see
@@ -24,6 +24,7 @@ C3_INPUTS = (
 )
 
 
+@shared
 def lenet5(
     original: bool = False,
     outputs: int = 10,

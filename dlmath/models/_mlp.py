@@ -9,10 +9,11 @@ from jax.typing import ArrayLike
 from dlmath import check
 from dlmath.models import activations
 from dlmath.models._layers import batch_shape, dense, expect_layers, init_weights, outputs_of, widths
-from dlmath.models._model import Layer, Model
+from dlmath.models._model import Layer, Model, shared
 from dlmath.models._parameterization import limit, scalings
 
 
+@shared
 def mlp(
     hidden: Sequence[int],
     outputs: int,

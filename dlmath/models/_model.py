@@ -1,8 +1,9 @@
 """A network is three pure functions: init, apply, kernel."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec
 
 import jax
 
@@ -135,3 +136,50 @@ def layers_of(model: Model) -> Callable[..., tuple[Layer, ...]]:
             " build it with dlmath.models.mlp, cnn or resnet, or give Model(layers=...)"
         )
     return check.callable_("model.layers", model.layers)
+
+
+_Arguments = ParamSpec("_Arguments")
+_MOST_SHARED = 256
+
+
+def shared(factory: Callable[_Arguments, Model]) -> Callable[_Arguments, Model]:
+    """A factory of models whose equal arguments give the same model, so that a program compiled for one serves all.
+
+    Compiled programs know functions by identity: a model built anew for each seed, test or notebook cell would compile
+    everything anew. Arguments that cannot be compared (arrays, tracers) give a model of their own.
+    """
+    models = functools.lru_cache(_MOST_SHARED)(lambda call: factory(*call.args, **call.kwargs))
+
+    @functools.wraps(factory)
+    def shared_factory(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Model:
+        call = _Call(args, kwargs)
+        try:
+            hash(call)
+        except TypeError:
+            return factory(*args, **kwargs)
+        return models(call)
+
+    return shared_factory
+
+
+class _Call:
+    """Arguments, equal to others of the same types and values."""
+
+    def __init__(self, args: Any, kwargs: Any):
+        self.args, self.kwargs = args, kwargs
+        # Types belong to it: True may be refused where 1 is not.
+        self.frozen = _frozen((args, kwargs))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Call) and self.frozen == other.frozen
+
+    def __hash__(self) -> int:
+        return hash(self.frozen)
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return type(value), tuple((key, _frozen(value[key])) for key in sorted(value))
+    if isinstance(value, list | tuple):
+        return type(value), tuple(map(_frozen, value))
+    return type(value), value

@@ -9,13 +9,14 @@ from jax.typing import ArrayLike
 from dlmath import check
 from dlmath.models import activations
 from dlmath.models._layers import batch_shape, conv, dense, expect_layers, init_weights, pairs, widths
-from dlmath.models._model import Layer, Model
+from dlmath.models._model import Layer, Model, shared
 from dlmath.models._norm import affine_params, apply_affine, batch_norm, initial_statistics
 from dlmath.models._parameterization import scalings
 
 IMAGES = "[batch, height, width, channels]"
 
 
+@shared
 def pooled_cnn(
     channels: Sequence[int],
     outputs: int,

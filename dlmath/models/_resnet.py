@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 from dlmath import check
 from dlmath.models import activations
 from dlmath.models._layers import batch_shape, conv, dense, expect_layers, init_weights, to_readout, widths
-from dlmath.models._model import Layer, Model
+from dlmath.models._model import Layer, Model, shared
 from dlmath.models._norm import EPSILON, affine_params, apply_affine, batch_norm, initial_statistics, layer_norm
 from dlmath.models._parameterization import limit, scalings
 
@@ -26,6 +26,7 @@ class Block(NamedTuple):
     shortcut: bool
 
 
+@shared
 def resnet(
     depth: int,
     width: int,

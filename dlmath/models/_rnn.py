@@ -9,13 +9,14 @@ import jax.numpy as jnp
 from dlmath import check
 from dlmath.models import activations
 from dlmath.models._layers import batch_shape, dense, expect_layers, init_weights, precision
-from dlmath.models._model import Model
+from dlmath.models._model import Model, shared
 from dlmath.models._parameterization import Scaling
 
 SEQUENCES = "[batch, time, features]"
 GATES = {"plain": 1, "lstm": 4, "gru": 3}
 
 
+@shared
 def rnn(
     hidden: int | Sequence[int],
     outputs: int,

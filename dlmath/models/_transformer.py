@@ -10,7 +10,7 @@ import numpy as np
 from dlmath import check
 from dlmath.models import activations
 from dlmath.models._layers import batch_shape, dense, init_weights, precision
-from dlmath.models._model import Model
+from dlmath.models._model import Model, shared
 from dlmath.models._parameterization import Scaling
 
 NORMS = ("pre", "post")
@@ -18,6 +18,7 @@ POSITIONS = ("learned", "sinusoidal")
 EPSILON = 1e-5
 
 
+@shared
 def transformer(
     outputs: int,
     *,

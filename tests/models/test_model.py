@@ -130,3 +130,38 @@ def test_kernels_under_mup_are_refused_with_the_reason():
     model = dm.models.mlp([8], 1, parameterization="mup")
     with pytest.raises(ValueError, match="learns features"):
         model.kernel(VECTORS)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: dm.models.mlp([7, 6], 3, weight_std=[1.0, 1.0, 0.5]),
+        lambda: dm.models.cnn([4, 5], 3, activation=jnp.tanh),
+        lambda: dm.models.resnet(6, 4, 3, stages=(1, 2)),
+        lambda: dm.models.transformer(4, vocabulary=8, model_dim=4, num_heads=2, num_layers=1),
+    ],
+)
+def test_equal_arguments_give_functions_of_one_identity(build):
+    assert build() is build()
+
+
+def test_models_of_other_arguments_are_others():
+    models = [
+        dm.models.mlp([7], 1),
+        dm.models.mlp([7], 2),
+        dm.models.mlp([7], 1, activation="tanh"),
+        dm.models.mlp([7], 1, bias_std=None),
+    ]
+    assert len({model.apply for model in models}) == len(models)
+
+
+def test_arguments_that_are_refused_stay_so_where_an_equal_number_was_taken():
+    dm.models.mlp([1], 1)
+    with pytest.raises(TypeError, match="outputs"):
+        dm.models.mlp([1], True)
+
+
+def test_models_of_arrays_hold_them():
+    halves, ones = (dm.models.mlp([7], 1, weight_std=jnp.full(2, std), bias_std=None) for std in (0.5, 1.0))
+    params = [model.init(jax.random.key(0), VECTORS) for model in (halves, ones)]
+    np.testing.assert_allclose(2 * np.asarray(params[0][0]["weight"]), params[1][0]["weight"], rtol=1e-6)
