@@ -14,7 +14,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from sklearn.datasets import load_diabetes
 
 import dlmath as dm
 from dlmath import bnn
@@ -127,13 +126,8 @@ def decay_std(rate):
 
 def load(name, split):
     """(training data, test data, standard deviation of the training targets), standardised; targets [n, 1]."""
-    if name == "diabetes":
-        x, y = load_diabetes(return_X_y=True)
-        rows = np.random.default_rng(split).permutation(len(y))
-        x, y, num_train = np.asarray(x)[rows], np.asarray(y)[rows], len(rows) * 9 // 10
-        x, x_test, y, y_test = x[:num_train], x[num_train:], y[:num_train], y[num_train:]
-    else:
-        x, y, x_test, y_test = dm.data.uci(name, split, dtype="float64")
+    of_name = dm.data.diabetes if name == "diabetes" else functools.partial(dm.data.uci, name)
+    x, y, x_test, y_test = of_name(split, dtype="float64")
     mean, std = x.mean(0), np.where(x.std(0) > 0, x.std(0), 1.0)
     center, scale = y.mean(), y.std()
     of = lambda x, y: (

@@ -7,13 +7,13 @@ mean-field variational inference, in agreement of classes and total variation. T
 here are small networks, on digits and on regression. (International Conference on Machine Learning; arXiv 2104.14421.)
 """
 
+import functools
 import math
 from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from sklearn.datasets import load_diabetes
 
 import dlmath as dm
 from dlmath import bnn
@@ -169,13 +169,8 @@ def _scores(posterior, samples, test):
 
 def table(config, split):
     """(training data, test data) of the regression set, standardised, targets [n, 1]."""
-    if config.regression == "diabetes":
-        x, y = load_diabetes(return_X_y=True)
-        rows = np.random.default_rng(split).permutation(len(y))
-        x, y, cut = np.asarray(x)[rows], np.asarray(y)[rows], len(rows) * 9 // 10
-        x, x_test, y, y_test = x[:cut], x[cut:], y[:cut], y[cut:]
-    else:
-        x, y, x_test, y_test = dm.data.uci(config.regression, split, dtype="float64")
+    named = dm.data.diabetes if config.regression == "diabetes" else functools.partial(dm.data.uci, config.regression)
+    x, y, x_test, y_test = named(split, dtype="float64")
     of = lambda a, b: (
         jnp.asarray((a - x.mean(0)) / x.std(0), jnp.float32), jnp.asarray((b - y.mean()) / y.std(), jnp.float32)[:, None]
     )  # fmt: skip

@@ -10,6 +10,7 @@ for a key that is not a typed key and ValueError for sizes, noise levels and nam
 from dlmath.data._algorithms import modular_addition, sparse_parity
 from dlmath.data._augment import crop_and_flip
 from dlmath.data._dataset import Dataset
+from dlmath.data._diabetes import diabetes
 from dlmath.data._fetch import DownloadError
 from dlmath.data._functions import cosine_ramp, noisy_sine, peaks, peaks_classification, peaks_regression
 from dlmath.data._gaussian import covariance_matrix, gaussian_features, sphere
@@ -50,6 +51,7 @@ __all__ = [
     "fashion_mnist",
     "cifar10",
     "mnist1d",
+    "diabetes",
     "uci",
     "UCI_SPLITS",
     "tiny_shakespeare",

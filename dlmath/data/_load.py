@@ -6,6 +6,7 @@ from typing import Any
 
 from dlmath import check
 from dlmath.data._dataset import Dataset
+from dlmath.data._diabetes import diabetes
 from dlmath.data._images import cifar10, digits, fashion_mnist, mnist
 from dlmath.data._inputs import flatten as _flatten
 from dlmath.data._inputs import standardize as _standardize
@@ -25,7 +26,7 @@ _CLASSIFICATION: dict[str, Callable[..., Dataset]] = {
     "cifar10": cifar10,
     "mnist1d": mnist1d,
 }
-_OTHERS: dict[str, Callable[..., Dataset]] = {"uci": uci, "tiny_shakespeare": tiny_shakespeare}
+_OTHERS: dict[str, Callable[..., Dataset]] = {"diabetes": diabetes, "uci": uci, "tiny_shakespeare": tiny_shakespeare}
 NAMES = (*_CLASSIFICATION, *_OTHERS)
 """Names of the data sets that `load` knows."""
 
@@ -33,8 +34,8 @@ NAMES = (*_CLASSIFICATION, *_OTHERS)
 def load(name: str, /, **options: Any) -> Dataset:
     """A real data set by name, prepared as the options say.
 
-    The names are "digits" (part of scikit-learn, always there), "mnist", "fashion_mnist", "cifar10", "mnist1d",
-    "uci" and "tiny_shakespeare"; each is also a function of this package, whose arguments are options here. Files
+    The names are "digits" and "diabetes" (parts of scikit-learn, always there), "mnist", "fashion_mnist", "cifar10",
+    "mnist1d", "uci" and "tiny_shakespeare"; each is also a function of this package, whose arguments are options here. Files
     are looked for in the folder named by the environment variable DLMATH_DATA, then in the user's cache folder,
     then downloaded from their public source; their content is checked against SHA-256.
 

@@ -89,6 +89,18 @@ def test_uci_splits_use_every_row_once(public_data, name, rows, features):
     np.testing.assert_array_equal(both[np.lexsort(both.T)], expected[np.lexsort(expected.T)])
 
 
+def test_a_split_of_the_diabetes_set_uses_every_patient_once_and_another_differs():
+    from sklearn.datasets import load_diabetes
+
+    data, other = (dm.data.diabetes(split, dtype="float64") for split in (0, 1))
+    assert (len(data.x), len(data.x_test)) == (397, 45)
+    stored = load_diabetes()
+    both = np.concatenate([np.c_[data.x, data.y], np.c_[data.x_test, data.y_test]])
+    expected = np.c_[stored.data, stored.target]
+    np.testing.assert_array_equal(both[np.lexsort(both.T)], expected[np.lexsort(expected.T)])
+    assert not np.array_equal(data.y_test, other.y_test)
+
+
 def test_protein_has_five_splits_and_other_sets_twenty():
     assert dm.data.UCI_SPLITS["protein-tertiary-structure"] == 5
     assert set(dm.data.UCI_SPLITS.values()) == {5, 20}
