@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dlmath import files
+from dlmath import check, files
 
 
 class Resumed(NamedTuple):
@@ -18,6 +18,18 @@ class Resumed(NamedTuple):
 
     step: int
     running: Any
+
+
+def checked_interval(checkpoint: Any, checkpoint_every: Any) -> int | None:
+    """How often to write; TypeError or ValueError unless a path, and a number with it, or nothing at all is given."""
+    if checkpoint is not None and not isinstance(checkpoint, str | os.PathLike):
+        raise TypeError(f"checkpoint must be a path, got {checkpoint!r} of type {type(checkpoint).__name__}")
+    if checkpoint_every is None:
+        return None
+    every = check.positive_int("checkpoint_every", checkpoint_every)
+    if checkpoint is None:
+        raise ValueError(f"checkpoint_every={every} needs a file to write: give checkpoint=path")
+    return every
 
 
 def save(path: str | os.PathLike[str], step: int, running: Any, identity: Mapping[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """Runs the compiled loop in chunks: between them a progress bar moves and checkpoints are written."""
 
-import os
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -73,12 +72,7 @@ class Schedule(NamedTuple):
                 f"first_step={first_step} continues a run: give the optimizer's state too, "
                 "opt_state=trajectory.opt_state"
             )
-        if checkpoint is not None and not isinstance(checkpoint, str | os.PathLike):
-            raise TypeError(f"checkpoint must be a path, got {checkpoint!r} of type {type(checkpoint).__name__}")
-        if checkpoint_every is not None:
-            checkpoint_every = check.positive_int("checkpoint_every", checkpoint_every)
-            if checkpoint is None:
-                raise ValueError(f"checkpoint_every={checkpoint_every} needs a file to write: give checkpoint=path")
+        checkpoint_every = _checkpoint.checked_interval(checkpoint, checkpoint_every)
         grid = record_steps(every, num_steps, first_step)
         return cls(first_step, num_steps, grid, bool(progress), checkpoint, checkpoint_every)
 
@@ -156,7 +150,9 @@ def _grouped(
     num_members = inputs.key.shape[0]
     # Members that are spread over devices already run at the same time.
     together = traced or sharding.is_sharded((inputs, running))
-    chosen = num_members if together else _groups.default_size(params, num_members)
+    num_rows = inputs.x.shape[0 if program.options.axes[1] is None else 1]
+    full = num_rows if program.options.batch_size is None else None
+    chosen = num_members if together else _groups.default_size(params, num_members, full)
     return _groups.split(program.options.axes, inputs, running, chosen if size is None else size)
 
 

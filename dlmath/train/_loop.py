@@ -137,7 +137,17 @@ def _vmapped(program: Program, one: Any, rest: tuple[Any, ...]) -> Any:
     if program.options.axes is None:
         return one
     hyperparameters, x, y = program.options.axes
-    return jax.vmap(one, in_axes=(Inputs(0, dict(hyperparameters), x, y), *rest))
+    axes = (Inputs(0, dict(hyperparameters), x, y), *rest)
+
+    def members(inputs: Inputs, *arguments: Any) -> Any:
+        if inputs.key.shape[0] > 1:
+            return jax.vmap(one, in_axes=axes)(inputs, *arguments)
+        # A member alone needs no products with a batch axis, which are slower on CPUs.
+        first = lambda axis, tree: tree if axis is None else jax.tree.map(lambda leaf: leaf[0], tree)
+        alone = jax.tree.map(first, axes, (inputs, *arguments), is_leaf=lambda axis: axis is None)
+        return jax.tree.map(lambda leaf: leaf[None], one(*alone))
+
+    return members
 
 
 class _Run:

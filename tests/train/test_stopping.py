@@ -64,7 +64,7 @@ def test_members_of_an_ensemble_stop_separately():
         hyperparameters={"learning_rate": rates}, num_steps=200, every=1, stop=stop,
     )  # fmt: skip
     assert together.stopped_at.tolist() == [5, 30, -1]
-    np.testing.assert_array_equal(together.params, runs.params)
+    np.testing.assert_allclose(together.params, runs.params, rtol=1e-6)  # another program: alone, without vmap
 
 
 @pytest.mark.parametrize("mode", ["min", "max"])
