@@ -1,6 +1,5 @@
-"""Chains advanced block by block, with a checkpoint after each block."""
+"""Chains advanced block by block, with a checkpoint after each block, and one by one on the cores of a CPU."""
 
-import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -8,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dlmath import check
-from dlmath.train import _checkpoint
+from dlmath import check, sharding
+from dlmath.train import _checkpoint, _groups
 
 
 class Saving(NamedTuple):
@@ -21,14 +20,10 @@ class Saving(NamedTuple):
 
 def checked_saving(checkpoint: Any, checkpoint_every: Any, num_draws: int) -> Saving | None:
     """What the arguments of a sampler say; TypeError or ValueError for what is no path or no number."""
+    every = _checkpoint.checked_interval(checkpoint, checkpoint_every)
     if checkpoint is None:
-        if checkpoint_every is not None:
-            raise ValueError(f"checkpoint_every={checkpoint_every} needs a file to write: give checkpoint=path")
         return None
-    if not isinstance(checkpoint, str | os.PathLike):
-        raise TypeError(f"checkpoint must be a path, got {checkpoint!r} of type {type(checkpoint).__name__}")
-    every = num_draws if checkpoint_every is None else check.positive_int("checkpoint_every", checkpoint_every)
-    return Saving(checkpoint, every)
+    return Saving(checkpoint, num_draws if every is None else every)
 
 
 def transitions(num_draws: int, num_warmup: int, thinning: int) -> np.ndarray:
@@ -75,3 +70,28 @@ def in_blocks(
         done = end
         _checkpoint.save(saving.path, done, {"states": states, "kept": kept}, identity)
     return jax.tree.map(jnp.asarray, kept)
+
+
+def on_cores(advance: Callable[..., Any], chains: tuple[Any, ...], counts: Any, *, traced: bool) -> Any:
+    """advance(*chains, counts), of one chain at a time on each core of a CPU; of all at once elsewhere.
+
+    In a `vmap` the chain with the longest trajectory keeps all others waiting, and XLA runs a loop of small products on one
+    core. What a chain draws does not depend on the number of cores.
+
+    Args:
+        advance: a compiled function of pytrees with a leading axis of chains, and of what all chains share.
+        chains: these pytrees.
+        counts: transitions before each draw; a call with none of them compiles the program.
+        traced: whether something that `advance` holds is an argument of a JAX transformation.
+    """
+    leaves = jax.tree.leaves(chains)
+    num_chains = leaves[0].shape[0]
+    together = jax.default_backend() != "cpu" or sharding.is_sharded(chains)
+    if num_chains == 1 or traced or together or any(map(check.is_traced, leaves)):
+        return advance(*chains, counts)
+    parts = [jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], chains) for i in range(num_chains)]
+    # Threads that met a new program would all compile it.
+    advance(*parts[0], np.zeros_like(counts))
+    with _groups.workers(num_chains, threaded=True) as each:
+        found = each(lambda part: advance(*part, counts), parts)
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *found)

@@ -1,4 +1,4 @@
-"""Hamiltonian Monte Carlo by numpyro, chains side by side in one compiled program."""
+"""Hamiltonian Monte Carlo by numpyro, in a compiled program of one chain or of all of them."""
 
 import os
 from functools import partial
@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 from numpyro.infer.hmc import hmc as numpyro_hmc
 
 from dlmath import check
-from dlmath.bnn._chains import Saving, checked_saving, in_blocks, transitions
+from dlmath.bnn._chains import Saving, checked_saving, in_blocks, on_cores, transitions
 from dlmath.bnn._posterior import Posterior, checked_start
 from dlmath.bnn._samples import Samples, keys_for
 from dlmath.typing import Key, Params
@@ -47,8 +48,8 @@ def nuts(
 ) -> Samples:
     """Draws from e^{−U} by the No-U-Turn sampler, one chain for each start.
 
-    The kernel is numpyro's. All chains are one `vmap`: a transition takes as many leapfrog steps as the longest tree needs.
-    Posterior, starts and step sizes are arguments of the program, so that other data of the same shape compile nothing.
+    The kernel is numpyro's. On a CPU every core runs a chain at a time; elsewhere all chains are one `vmap`, in which a
+    transition takes as many leapfrog steps as the longest tree needs. Posterior, starts and step sizes are arguments of the program, so that other data of the same shape compile nothing.
     Starts that are spread over devices (`sharding.shard(params)`) run there.
 
     Args:
@@ -181,9 +182,11 @@ def _sample(
     step_size = check.real("step_size", step_size, above=0.0)
     target_accept = check.real("target_accept", target_accept, above=0.0, below=1.0)
     keys = keys_for(key, jax.tree.leaves(params)[0].shape[0])
-    arguments = keys, posterior, params, step_size, length, target_accept
-    begin = lambda: _begin(*arguments, options=options)
-    advance = lambda state, counts: _advance(*arguments, state, counts, options=options)
+    shared = posterior, step_size, length, target_accept
+    traced = any(map(check.is_traced, jax.tree.leaves(shared)))
+    begin = lambda: _begin(keys, params, *shared, options=options)
+    compiled = lambda keys, params, states, counts: _advance(keys, params, states, counts, *shared, options=options)
+    advance = lambda states, counts: on_cores(compiled, (keys, params, states), counts, traced=traced)
     inputs = {
         "key": key, "params": params, "posterior": posterior, "settings": (step_size, length, target_accept, counts),
         "options": str(options),
@@ -201,12 +204,16 @@ def _sample(
 
 
 def _kernel(
-    key: Any, posterior: Any, start: Any, step_size: Any, length: Any, target_accept: Any, *, options: Any
+    key: Any, start: Any, posterior: Any, step_size: Any, length: Any, target_accept: Any, *, options: Any
 ) -> Any:
-    """(the state at the start, state -> next state) of one chain; numpyro's transition is made by its start."""
-    init, transition = numpyro_hmc(potential_fn=posterior.potential, algo=options.algorithm)
+    """(the state at the start, state -> next state) of one chain; numpyro's transition is made by its start.
+
+    The sampler moves one vector: between gradients it has as many small operations for every array that it is given.
+    """
+    flat, unravel = ravel_pytree(start)
+    init, transition = numpyro_hmc(potential_fn=lambda z: posterior.potential(unravel(z)), algo=options.algorithm)
     state = init(
-        start,
+        flat,
         num_warmup=options.num_warmup,
         step_size=step_size,
         adapt_step_size=options.adapt_step_size,
@@ -222,19 +229,17 @@ def _kernel(
 
 
 @partial(jax.jit, static_argnames="options")
-def _begin(keys: Any, posterior: Posterior, params: Any, *rest: Any, options: _Options) -> Any:
-    return jax.vmap(lambda key, start: _kernel(key, posterior, start, *rest, options=options)[0])(keys, params)
+def _begin(keys: Any, params: Any, *shared: Any, options: _Options) -> Any:
+    return jax.vmap(lambda key, start: _kernel(key, start, *shared, options=options)[0])(keys, params)
 
 
 @partial(jax.jit, static_argnames="options")
-def _advance(
-    keys: Any, posterior: Posterior, params: Any, step_size: Any, length: Any, target_accept: Any, states: Any,
-    counts: Any, *, options: _Options,
-) -> Any:  # fmt: skip
+def _advance(keys: Any, params: Any, states: Any, counts: Any, *shared: Any, options: _Options) -> Any:
     """(the states of all chains, their draws), after so many transitions each."""
 
     def chain(key: Any, start: Any, state: Any) -> Any:
-        transition = _kernel(key, posterior, start, step_size, length, target_accept, options=options)[1]
+        unravel = ravel_pytree(start)[1]
+        transition = _kernel(key, start, *shared, options=options)[1]
 
         def draw(state: Any, count: Any) -> Any:
             def one(_: Any, carry: Any) -> Any:
@@ -250,7 +255,7 @@ def _advance(
                 "diverging": diverging,
                 "step_size": state.adapt_state.step_size,
             }
-            return state, (state.z, state.potential_energy, stats)
+            return state, (unravel(state.z), state.potential_energy, stats)
 
         return jax.lax.scan(draw, state, counts)
 

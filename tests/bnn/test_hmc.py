@@ -104,3 +104,13 @@ def test_a_learned_noise_scale_has_the_posterior_of_quadrature(float64):
     found = bnn.diagnose(samples._replace(params=precisions))
     expected = (3 + 10) / (2 + float(jnp.sum(y**2)) / 2)
     assert abs(float(precisions.mean()) - expected) < 4 * float(found.mcse)
+
+
+@pytest.mark.parametrize("sampler", [bnn.nuts, lambda *problem, **n: bnn.hmc(*problem, num_steps=7, **n)])
+def test_chains_one_by_one_draw_what_chains_side_by_side_draw(sampler, conjugate):
+    problem = conjugate()
+    start = bnn.sample_prior(jax.random.key(7), problem.posterior, problem.params, 3)
+    run = lambda start: sampler(jax.random.key(0), problem.posterior, start, num_draws=6, num_warmup=10)
+    alone, together = run(start), jax.jit(run)(start)
+    np.testing.assert_allclose(alone.params["weight"], together.params["weight"], rtol=1e-6)
+    np.testing.assert_array_equal(alone.stats["num_steps"], together.stats["num_steps"])
