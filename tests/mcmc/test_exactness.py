@@ -129,6 +129,26 @@ def test_means_and_variances_are_those_of_the_target(kernel, target, seed):
     agrees(squares, np.diag(known.covariance.value), np.diag(known.covariance.standard_error))
 
 
+@cache
+def draws_of_the_banana():
+    """[seed, chain, draw, 2] of the default banana, which bends so much that it needs steps, and trees, of its own."""
+    target, num_draws, num_chains = targets.banana(), 1000, NUM_SEEDS * NUM_CHAINS
+    mcmc = MCMC(
+        NUTS(potential_fn=lambda x: -target.log_density(x), max_tree_depth=8, target_accept_prob=0.9), num_warmup=300,
+        num_samples=num_draws, num_chains=num_chains, chain_method="vectorized", progress_bar=False,
+    )  # fmt: skip
+    keys = jnp.concatenate([jax.random.split(jax.random.key(seed), NUM_CHAINS) for seed in range(NUM_SEEDS)])
+    mcmc.run(keys, init_params=target.sample(jax.random.key(9), num_chains))
+    return mcmc.get_samples(group_by_chain=True).reshape(NUM_SEEDS, NUM_CHAINS, num_draws, 2)
+
+
+@pytest.mark.parametrize("seed", range(NUM_SEEDS))
+def test_the_sharply_bent_banana_has_its_moments(seed):
+    values, known = draws_of_the_banana()[seed], targets.banana()
+    agrees(values, known.mean.value, 0.0)
+    agrees((values - known.mean.value) ** 2, np.diag(known.covariance.value), 0.0)
+
+
 @pytest.mark.parametrize("kernel", ["HMC", "NUTS", "NUTS, score"])
 def test_eight_schools_have_the_means_of_posteriordb(kernel):
     gold = targets.EIGHT_SCHOOLS_GOLD
