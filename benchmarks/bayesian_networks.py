@@ -13,13 +13,15 @@ from benchmarks import _harness
 
 CONTENDERS = {
     "nuts": ("bnn.nuts", "numpyro", "blackjax"),
-    "chains": ("bnn.nuts, 32 chains by vmap", "bnn.nuts, 32 chains in turn"),
+    "chains": ("bnn.nuts, 32 chains", "bnn.nuts, 32 chains by vmap", "bnn.nuts, 32 chains in turn"),
     "sgld": ("bnn.sgld", "posteriors"),
     "ensemble": ("bnn.ensemble", "compiled loop", "Python loop of jitted steps"),
 }
 NUM_DATA, NUM_INPUTS, NUM_TEST = 277, 6, 31
 PRIOR_STD, NOISE_STD = 1.0, 0.3
 NUM_CHAINS, NUM_WARMUP, NUM_DRAWS = 4, 300, 300
+MANY_CHAINS, FEW_DRAWS = 32, 50
+"""Chains side by side, of so many draws after as many of warm-up."""
 SGLD = {"step_size": 1e-6, "batch_size": 32, "num_steps": 20_000}
 ENSEMBLE = {"members": 20, "num_steps": 2000, "learning_rate": 1e-2}
 
@@ -35,7 +37,7 @@ def main(arguments):
         "benchmark": "bayesian_networks",
         "environment": _harness.environment(["dlmath", "jax", "jaxlib", "numpyro", "blackjax", "posteriors", "torch"]),
         "case": {"data": [NUM_DATA, NUM_INPUTS], "width": options.width, "chains": NUM_CHAINS, "warmup": NUM_WARMUP,
-                 "draws": NUM_DRAWS, "sgld": SGLD, "ensemble": ENSEMBLE},
+                 "draws": NUM_DRAWS, "many_chains": [MANY_CHAINS, FEW_DRAWS], "sgld": SGLD, "ensemble": ENSEMBLE},
         "cases": {},
     }  # fmt: skip
     for case in options.cases:
@@ -147,7 +149,8 @@ def _effective(posterior, params, x_test):
 # NUTS -----------------------------------------------------------------------------------------------------------------
 
 
-def _nuts(width, num_chains=NUM_CHAINS, in_turn=False):
+def _nuts(width, num_chains=NUM_CHAINS, num_draws=NUM_DRAWS, num_warmup=NUM_WARMUP, chains="together"):
+    """Chains as `bnn.nuts` runs them ("together"), by one `vmap`, or in turn."""
     import jax
     import numpy as np
 
@@ -155,27 +158,24 @@ def _nuts(width, num_chains=NUM_CHAINS, in_turn=False):
 
     posterior, starts, x_test = _problem(width)
     params = starts(num_chains)
-    run = lambda key, start: dm.bnn.nuts(key, posterior, start, num_draws=NUM_DRAWS, num_warmup=NUM_WARMUP)
+    run = lambda key, start: dm.bnn.nuts(key, posterior, start, num_draws=num_draws, num_warmup=num_warmup)
+    side_by_side = jax.jit(run)
     keys = iter(range(10_000))
 
-    def together():
-        key = jax.random.key(next(keys))
-        if not in_turn:
-            samples = jax.block_until_ready(run(key, params))
-            return samples
-        parts = [
-            jax.block_until_ready(
-                run(jax.random.fold_in(key, i), jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], params))
-            )
-            for i in range(num_chains)
-        ]
+    def sampled(key):
+        if chains == "together":
+            return run(key, params)
+        if chains == "vmap":
+            return side_by_side(key, params)
+        one = lambda i: jax.tree.map(lambda leaf: leaf[i : i + 1], params)
+        parts = [jax.block_until_ready(run(jax.random.fold_in(key, i), one(i))) for i in range(num_chains)]
         return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
     def measured():
         start, start_cpu = time.perf_counter(), time.process_time()
-        samples = together()
+        samples = jax.block_until_ready(sampled(jax.random.key(next(keys))))
         seconds, cpu = time.perf_counter() - start, time.process_time() - start_cpu
-        gradients = float(np.sum(samples.stats["num_steps"])) * (NUM_DRAWS + NUM_WARMUP) / NUM_DRAWS
+        gradients = float(np.sum(samples.stats["num_steps"])) * (num_draws + num_warmup) / num_draws
         ess = _effective(posterior, samples.params, x_test)
         return {"seconds": seconds, "cpu_seconds": cpu, "ess": ess, "gradients": gradients}
 
@@ -362,8 +362,9 @@ MAKERS = {
     "bnn.nuts": _nuts,
     "numpyro": _numpyro,
     "blackjax": _blackjax,
-    "bnn.nuts, 32 chains by vmap": lambda width: _nuts(width, 32),
-    "bnn.nuts, 32 chains in turn": lambda width: _nuts(width, 32, in_turn=True),
+    "bnn.nuts, 32 chains": lambda width: _nuts(width, MANY_CHAINS, FEW_DRAWS, FEW_DRAWS),
+    "bnn.nuts, 32 chains by vmap": lambda width: _nuts(width, MANY_CHAINS, FEW_DRAWS, FEW_DRAWS, "vmap"),
+    "bnn.nuts, 32 chains in turn": lambda width: _nuts(width, MANY_CHAINS, FEW_DRAWS, FEW_DRAWS, "in turn"),
     "bnn.sgld": _sgld,
     "posteriors": _posteriors,
     "bnn.ensemble": _ensemble,
