@@ -19,8 +19,8 @@ CONTENDERS = {
 }
 NUM_DATA, NUM_INPUTS, NUM_TEST = 277, 6, 31
 PRIOR_STD, NOISE_STD = 1.0, 0.3
-NUM_CHAINS, NUM_WARMUP, NUM_DRAWS = 4, 300, 300
-MANY_CHAINS, FEW_DRAWS = 32, 50
+NUM_CHAINS, NUM_WARMUP, NUM_DRAWS = 4, 100, 100
+MANY_CHAINS, FEW_DRAWS = 32, 10
 """Chains side by side, of so many draws after as many of warm-up."""
 SGLD = {"step_size": 1e-6, "batch_size": 32, "num_steps": 20_000}
 ENSEMBLE = {"members": 20, "num_steps": 2000, "learning_rate": 1e-2}
