@@ -181,9 +181,18 @@ def over_splits(of_split):
     return run
 
 
-def with_noise(of_split):
+def one_by_one(of_split):
+    """The same, split after split, so that chains occupy the cores of a CPU."""
+
+    def run(config, keys, *arrays):
+        shares = [jax.tree.map(lambda leaf, i=i: leaf[i], (keys, *arrays)) for i in range(len(keys))]
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *(of_split(config, *share) for share in shares))
+
+    return run
+
+
+def with_noise(run):
     """The same for a method of a known noise scale, that which validation chose for dropout."""
-    run = over_splits(of_split)
     return lambda config, keys, train, test, noise: run(
         config, keys, train, test, searched(config, 1, keys, train, test, noise)[1]
     )
@@ -296,10 +305,10 @@ def mean_field(config, key, train, test, noise):
 METHODS = {
     "dropout": dropout,
     "dropout, 10x epochs": functools.partial(dropout, factor=10),
-    "hmc": over_splits(hmc),
-    "hmc, known noise": with_noise(hmc_known_noise),
+    "hmc": one_by_one(hmc),
+    "hmc, known noise": with_noise(one_by_one(hmc_known_noise)),
     "laplace": over_splits(laplace),
-    "swag": with_noise(swag),
+    "swag": with_noise(over_splits(swag)),
     "ensemble": over_splits(ensemble),
     "mean field": over_splits(mean_field),
 }
