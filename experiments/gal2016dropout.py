@@ -222,18 +222,20 @@ def search(config, key, train, test, noise, factor=1):
         return found, bnn.predict(posterior, samples, *test)._replace(draws=None)
 
     rates, scales = (grid.ravel() for grid in jnp.meshgrid(jnp.array(config.rates), noise, indexing="ij"))
-    return (*jax.vmap(one)(jax.random.split(key, len(rates)), rates, scales), scales)
+    # One after the other: side by side their arrays would leave the cache.
+    found = jax.lax.map(lambda settings: one(*settings), (jax.random.split(key, len(rates)), rates, scales))
+    return (*found, scales)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def searched(config, factor, keys, train, test, noise):
     """(predictive, noise scale) of the network with the best validation likelihood, for every split."""
 
-    def best(*arrays):
+    def best(arrays):
         found, predictives, scales = search(config, *arrays, factor=factor)
         return jax.tree.map(lambda leaf: leaf[jnp.argmax(found)], (predictives, scales))
 
-    return jax.vmap(best)(keys, train, test, noise)
+    return jax.lax.map(best, (keys, train, test, noise))
 
 
 def dropout(config, *arrays, factor=1):
