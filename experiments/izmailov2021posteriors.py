@@ -177,10 +177,10 @@ def table(config, split):
     return of(x, y), of(x_test, y_test)
 
 
-def measure_regression(config, keys):
+def measure_regression(config, keys, *, seeds):
     """R-hat of predictions and log likelihoods over temperatures."""
     rhats, rows = [], []
-    for split, key in enumerate(keys):
+    for split, key in zip(seeds, keys, strict=True):
         train, test = table(config, split)
         model = network(config.width, 1)
         posterior = bnn.posterior(
@@ -295,7 +295,7 @@ EXPERIMENT = Experiment(
     SCALES,
     studies={
         "images": Study(measure_images, seeds_per_unit=1),
-        "regression": Study(measure_regression, seeds_per_unit=20, num_seeds="num_splits"),
+        "regression": Study(measure_regression, num_seeds="num_splits"),
     },
     claims=CLAIMS,
     figures=figures,

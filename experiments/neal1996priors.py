@@ -255,7 +255,7 @@ EXPERIMENT = Experiment(
     studies={
         "prior": Study(measure_prior, seeds_per_unit=10),
         "posterior": Study(measure_posterior, seeds_per_unit=5),
-        "images": Study(measure_images, seeds_per_unit=5, num_seeds="num_networks"),
+        "images": Study(measure_images, num_seeds="num_networks"),
     },
     claims=CLAIMS,
     figures=figures,

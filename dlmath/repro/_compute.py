@@ -95,7 +95,8 @@ class Computation:
             with precision(experiment.precision):
                 keys = sharding.shard(_keys(root_seed(self.paper.key, unit.study), unit.seeds))
                 view = masked(self.config, frozenset(experiment.hidden_fields(unit.study)))
-                output = sharding.gather(study.measure(view, keys, **unit.point))
+                numbers = {"seeds": list(unit.seeds or ())} if study.numbered else {}
+                output = sharding.gather(study.measure(view, keys, **unit.point, **numbers))
                 variables = normalise(output, None if unit.seeds is None else len(unit.seeds))
             provenance = _identity.provenance(_identity.study_code(self.paper, study))
         except Exception:

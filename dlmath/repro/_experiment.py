@@ -69,7 +69,9 @@ class Study:
             one-dimensional result whose name is its only dimension is a coordinate, and equal in every unit.
         over: axis name -> name of the config field that lists its points. An axis costs one unit a point;
             what is not listed here is up to `measure`, inside one compiled program.
-        seeds_per_unit: size of the fixed, aligned blocks of seeds that one call of `measure` receives.
+        seeds_per_unit: size of the fixed, aligned blocks of seeds that one call of `measure` receives. Blocks are
+            computed whole. Their numbers go to an argument `seeds` of `measure`, if it has one: data whose standard splits
+            are numbered need them.
         num_seeds: name of the config field with the number of seeds; None for a deterministic study, whose
             `measure` receives one key, returns scalars or (dims, array), and whose results have no `seed`.
         inside: config fields that are axes of another study and that this one reads whole.
@@ -97,6 +99,11 @@ class Study:
                         f"over names the axis {axis!r}, which is no argument of measure{inspect.signature(self.measure)}"
                         f"{check.did_you_mean(axis, list(parameters))}"
                     )
+
+    @property
+    def numbered(self) -> bool:
+        """Whether `measure` receives the numbers of its seeds."""
+        return "seeds" not in self.over and "seeds" in inspect.signature(self.measure).parameters
 
     def axis_fields(self) -> set[str]:
         """Config fields that are laid out as points or seeds."""

@@ -57,6 +57,13 @@ def test_seeds_can_be_asked_for_by_range(run):
     assert (found.computed, found.results["means"]["seed"].values.tolist()) == (2, list(range(20, 40)))
 
 
+def test_a_measure_that_asks_for_them_receives_the_numbers_of_its_seeds(run, edit):
+    edit("def measure(config, keys, *, width):", "def measure(config, keys, *, width, seeds):")
+    edit('{"mean": helper(x),', '{"number": np.array(seeds), "mean": helper(x),')
+    found = run(config={"num_seeds": 40}).results["means"]
+    assert found["number"].sel(width=16).values.tolist() == found["seed"].values.tolist() == list(range(40))
+
+
 def test_points_share_random_numbers(run, edit):
     edit("jax.random.normal(key, (width,))", "jax.random.normal(key, (64,))[:width]")
     edit('"mean": helper(x)', '"mean": x[:, 0]')
