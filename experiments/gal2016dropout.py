@@ -332,6 +332,11 @@ def _has(*methods, data_set=None):
     return lambda config: set(methods) <= set(config.methods) and (data_set is None or data_set in config.data_sets)
 
 
+FAILS = {
+    "yacht": "400 epochs are 800 steps of Adam at .001, which do not train the network to the end; ten times as many do",
+}
+
+
 def _paper_claims(data_set):
     rmse, log_likelihood = PAPER[data_set]
     later_rmse, later = LATER[data_set]
@@ -341,11 +346,11 @@ def _paper_claims(data_set):
     return (
         Claim(f"{data_set}-rmse",
             f"dropout's root mean squared error on {data_set}",
-            source="Table 1, dropout", expect=Equal(rmse, rtol=0.3), needs=needs,
+            source="Table 1, dropout", expect=Equal(rmse, rtol=0.3), needs=needs, fails=FAILS.get(data_set, ""),
             statistic=lambda config, r: _cell(r, "rmse", data_set, "dropout")),
         Claim(f"{data_set}-likelihood",
             f"and its log likelihood, on {data_set}",
-            source="Table 1, dropout", expect=Equal(log_likelihood, atol=0.25), needs=needs,
+            source="Table 1, dropout", expect=Equal(log_likelihood, atol=0.25), needs=needs, fails=FAILS.get(data_set, ""),
             statistic=lambda config, r: _cell(r, "log_likelihood", data_set, "dropout")),
         Claim(f"{data_set}-later-rmse",
             f"with ten times the epochs the error on {data_set} is that of the authors' later run",

@@ -148,7 +148,8 @@ def shared(factory: Callable[_Arguments, Model]) -> Callable[_Arguments, Model]:
     Compiled programs know functions by identity: a model built anew for each seed, test or notebook cell would compile
     everything anew. Arguments that cannot be compared (arrays, tracers) give a model of their own.
     """
-    models = functools.lru_cache(_MOST_SHARED)(lambda call: factory(*call.args, **call.kwargs))
+    build: Any = factory  # of arguments that a cache has kept, whose types it has not
+    models = functools.lru_cache(_MOST_SHARED)(lambda call: build(*call.args, **call.kwargs))
 
     @functools.wraps(factory)
     def shared_factory(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Model:
