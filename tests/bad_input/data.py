@@ -55,7 +55,7 @@ CASES = [
     ),
     ("not a dtype", lambda: dm.data.digits(dtype="floaty"), ValueError, "dtype must be .*'floaty'"),
     ("unknown UCI set", lambda: dm.data.uci("yatch"), ValueError, "did you mean 'yacht'"),
-    ("negative split", lambda: dm.data.diabetes(-1), ValueError, "split must be at least 0"),
+    ("negative split", lambda: dm.data.diabetes(-1), ValueError, "split must be non-negative, got -1"),
     ("UCI split too high", lambda: dm.data.uci("protein-tertiary-structure", 5), ValueError, "split must be at most 4"),
     ("CIFAR batch 6", lambda: dm.data.cifar10(batches=(1, 6)), ValueError, "batches must be at most 5, got 6"),
     ("CIFAR batch twice", lambda: dm.data.cifar10(batches=(1, 1)), ValueError, "distinct numbers from 1 to 5"),
