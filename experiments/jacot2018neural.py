@@ -105,6 +105,7 @@ def theory(num_layers, beta, cosine):
 # What is measured -----------------------------------------------------------------------------------------------------
 
 
+@functools.cache
 def network(width, num_layers, beta):
     """The network in the paper's parameterization."""
     return dm.models.mlp(

@@ -97,6 +97,7 @@ def linearized(kernel, new, y, start, start_new, rate, time):
 # What is measured -----------------------------------------------------------------------------------------------------
 
 
+@functools.cache
 def network(activation, width, num_hidden):
     """The network in the NTK parameterization."""
     return dm.models.mlp(

@@ -78,6 +78,7 @@ SCALES = {
 # The networks ---------------------------------------------------------------------------------------------------------
 
 
+@functools.cache
 def network(architecture, width):
     """The network of a width, with PyTorch's default initialisation."""
     if architecture == "mlp":
