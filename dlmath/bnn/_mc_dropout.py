@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from dlmath import check
-from dlmath.bnn._minibatches import checked_batch_size, potential_at, stop_if_not_finite
+from dlmath.bnn._minibatches import Minibatches, checked_batch_size, stop_if_not_finite
 from dlmath.bnn._posterior import Posterior, checked_start
 from dlmath.bnn._samples import Samples, keys_for, samples_of
 from dlmath.bnn.priors import leaf_paths
@@ -120,17 +120,19 @@ def _train(
 
     def one(key: Any, start: Any) -> Any:
         of_batches, of_masks, of_draws = jax.random.split(key, 3)
+        batches = Minibatches(posterior, of_batches, batch_size)
 
         def step(carry: Any, i: Any) -> Any:
-            params, state = carry
-            potential = potential_at(posterior, of_batches, i, batch_size)
+            params, state, table = carry
+            potential, table = batches.potential_at(table, i)
             masks = jax.random.split(jax.random.fold_in(of_masks, i), num_masks)
             average = lambda params: jax.vmap(lambda k: potential(masked(k, params)))(masks).mean() / n
             loss, slope = jax.value_and_grad(average)(params)
             moves, state = optimizer.update(slope, state, params)
-            return (optax.apply_updates(params, moves), state), loss
+            return (optax.apply_updates(params, moves), state, table), loss
 
-        (trained, _), losses = jax.lax.scan(step, (start, optimizer.init(start)), jnp.arange(num_steps))
+        begin = (start, optimizer.init(start), batches.start)
+        (trained, _, _), losses = jax.lax.scan(step, begin, jnp.arange(num_steps))
         draws = jax.vmap(masked, (0, None))(jax.random.split(of_draws, num_draws), trained)
         return draws, trained, losses
 

@@ -1,14 +1,14 @@
 """Potentials on minibatches, and loops over them, for the inferences that train."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from dlmath import check
 from dlmath.bnn._posterior import Posterior
-from dlmath.train import batch_indices
+from dlmath.train._batches import draw_block, stream_keys
 
 
 def checked_batch_size(posterior: Posterior, batch_size: int | None) -> int | None:
@@ -17,14 +17,40 @@ def checked_batch_size(posterior: Posterior, batch_size: int | None) -> int | No
     return None if batch_size is None else check.integer("batch_size", batch_size, at_least=1, at_most=n)
 
 
-def potential_at(posterior: Posterior, key: Any, step: Any, batch_size: int | None) -> Callable[[Any], Any]:
-    """θ -> the potential on the minibatch of a step (`train.batch_indices`), or on all data."""
-    if batch_size is None:
-        return posterior.potential
-    n = posterior.data[1].shape[0]
-    rows = batch_indices(key, step, num_examples=n, batch_size=batch_size)
-    batch = jax.tree.map(lambda leaf: leaf[rows], posterior.data)
-    return lambda params: posterior.minibatch_potential(params, batch, n)
+class Minibatches(NamedTuple):
+    """The minibatches of a training loop, those of `train.batch_indices`, or all data at every step.
+
+    An epoch's are drawn at its first step and carried through the loop: a permutation at every step would cost more than
+    the gradient of a small network.
+    """
+
+    posterior: Posterior
+    key: Any
+    batch_size: int | None
+
+    @property
+    def start(self) -> Any:
+        """What the loop carries, to be given to `potential_at` at step 0."""
+        if self.batch_size is None:
+            return None
+        return jnp.zeros((self._num_examples // self.batch_size, self.batch_size), jnp.int32)
+
+    def potential_at(self, table: Any, step: Any) -> tuple[Callable[[Any], Any], Any]:
+        """(θ -> the potential on the minibatch of a step, what the loop carries on), steps being taken in order."""
+        if self.batch_size is None:
+            return self.posterior.potential, None
+        n = self._num_examples
+        epoch, position = jnp.divmod(step, n // self.batch_size)
+        draw = lambda: draw_block(
+            stream_keys(self.key)[0], epoch, num_examples=n, batch_size=self.batch_size, replacement=False
+        )
+        table = jax.lax.cond(position == 0, draw, lambda: table)
+        batch = jax.tree.map(lambda leaf: leaf[table[position]], self.posterior.data)
+        return lambda params: self.posterior.minibatch_potential(params, batch, n), table
+
+    @property
+    def _num_examples(self) -> int:
+        return self.posterior.data[1].shape[0]
 
 
 def raveled(params: Any) -> tuple[Any, Any]:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from dlmath import check
-from dlmath.bnn._minibatches import checked_batch_size, potential_at, raveled, stop_if_not_finite
+from dlmath.bnn._minibatches import Minibatches, checked_batch_size, raveled, stop_if_not_finite
 from dlmath.bnn._posterior import Posterior, checked_start
 from dlmath.bnn._samples import Samples, samples_of
 from dlmath.linalg._arrays import product
@@ -84,8 +84,7 @@ def _svgd(
         sizes = jnp.sum(centered**2, 1)
         return jnp.maximum(sizes[:, None] + sizes - 2 * product(centered, centered.T), 0)
 
-    def direction(theta: Any, step: Any) -> Any:
-        potential = potential_at(posterior, key, step, batch_size)
+    def direction(theta: Any, potential: Any) -> Any:
         slopes = jax.vmap(jax.grad(lambda t: potential(unravel(t))))(theta)
         squares = distances(theta)
         h = width_of(squares)
@@ -94,12 +93,13 @@ def _svgd(
         repulsion = 2 / h * (k.sum(1)[:, None] * theta - product(k, theta))
         return (-product(k, slopes) + repulsion) / m
 
-    adam = optax.adam(rate)
+    adam, batches = optax.adam(rate), Minibatches(posterior, key, batch_size)
 
     def step(i: Any, carry: Any) -> Any:
-        theta, state = carry
-        moves, state = adam.update(-direction(theta, i), state)
-        return optax.apply_updates(theta, moves), state
+        theta, state, table = carry
+        potential, table = batches.potential_at(table, i)
+        moves, state = adam.update(-direction(theta, potential), state)
+        return optax.apply_updates(theta, moves), state, table
 
-    theta, _ = jax.lax.fori_loop(0, num_steps, step, (start, adam.init(start)))
+    theta, *_ = jax.lax.fori_loop(0, num_steps, step, (start, adam.init(start), batches.start))
     return jax.vmap(unravel)(theta), width_of(distances(theta)) + 0 * theta.sum()

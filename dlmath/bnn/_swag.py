@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from dlmath import check
-from dlmath.bnn._minibatches import checked_batch_size, potential_at, raveled, stop_if_not_finite
+from dlmath.bnn._minibatches import Minibatches, checked_batch_size, raveled, stop_if_not_finite
 from dlmath.bnn._posterior import Posterior, checked_start
 from dlmath.bnn._samples import Samples, keys_for, samples_of
 from dlmath.linalg._arrays import product
@@ -87,27 +87,30 @@ def _swag(keys: Any, posterior: Posterior, params: Any, rate: Any, momentum: Any
     def one(key: Any, start: Any) -> Any:
         of_batches, of_draws = jax.random.split(key)
         theta, unravel = raveled(start)
+        batches = Minibatches(posterior, of_batches, batch_size)
 
         def step(i: Any, carry: Any) -> Any:
-            theta, velocity = carry
-            slope = jax.grad(lambda t: potential_at(posterior, of_batches, i, batch_size)(unravel(t)) / n)(theta)
+            theta, velocity, table = carry
+            potential, table = batches.potential_at(table, i)
+            slope = jax.grad(lambda t: potential(unravel(t)) / n)(theta)
             velocity = momentum * velocity - rate * slope
-            return theta + velocity, velocity
+            return theta + velocity, velocity, table
 
         def snapshot(carry: Any, i: Any) -> Any:
-            theta, velocity, mean, squares = carry
-            theta, velocity = jax.lax.fori_loop(i * every, (i + 1) * every, step, (theta, velocity))
+            iterate, mean, squares = carry
+            iterate = jax.lax.fori_loop(i * every, (i + 1) * every, step, iterate)
+            theta = iterate[0]
             # Welford's recurrence: the difference of E θ² and (E θ)² loses all digits where iterates move little.
             gap = theta - mean
             mean = mean + gap / (i + 1)
-            return (theta, velocity, mean, squares + gap * (theta - mean)), theta - mean
+            return (iterate, mean, squares + gap * (theta - mean)), theta - mean
 
         zero = jnp.zeros_like(theta)
         last = num_snapshots - rank
-        carry = (theta, zero, zero, zero)
+        carry = ((theta, zero, batches.start), zero, zero)
         if last:
             carry = jax.lax.fori_loop(0, last, lambda i, c: snapshot(c, i)[0], carry)
-        (_, _, mean, squares), deviations = jax.lax.scan(snapshot, carry, jnp.arange(last, num_snapshots))
+        (_, mean, squares), deviations = jax.lax.scan(snapshot, carry, jnp.arange(last, num_snapshots))
         variance = squares / num_snapshots
         one, two = jax.random.split(of_draws)
         wide = jax.random.normal(one, (num_draws, theta.size), theta.dtype) * jnp.sqrt(variance / 2)

@@ -10,7 +10,7 @@ import optax
 from jaxtyping import Array, Float
 
 from dlmath import check
-from dlmath.bnn._minibatches import checked_batch_size, potential_at, raveled, stop_if_not_finite
+from dlmath.bnn._minibatches import Minibatches, checked_batch_size, raveled, stop_if_not_finite
 from dlmath.bnn._posterior import Posterior, checked_start
 from dlmath.bnn._samples import Samples, samples_of
 from dlmath.linalg._arrays import product
@@ -117,21 +117,22 @@ def _fit(key: Any, posterior: Posterior, params: Any, rate: Any, init_std: Any, 
         low = jnp.linalg.slogdet(jnp.eye(rank, dtype=s.dtype) + product(scaled.T, scaled))[1] if rank else 0.0
         return jnp.log(s).sum() + 0.5 * low + 0.5 * center.size * (1 + math.log(2 * math.pi))
 
-    def negative_elbo(q: Any, step: Any) -> Any:
-        potential = potential_at(posterior, of_batches, step, batch_size)
+    def negative_elbo(q: Any, step: Any, potential: Any) -> Any:
         draws = particles(q, jax.random.fold_in(of_steps, step), num_particles)
         return jax.vmap(lambda theta: potential(unravel(theta)))(draws).mean() - entropy(q)
 
     adam = optax.scale_by_adam()
+    batches = Minibatches(posterior, of_batches, batch_size)
 
     def step(carry: Any, i: Any) -> Any:
-        q, state = carry
-        loss, slope = jax.value_and_grad(negative_elbo)(q, i)
+        q, state, table = carry
+        potential, table = batches.potential_at(table, i)
+        loss, slope = jax.value_and_grad(negative_elbo)(q, i, potential)
         moves, state = adam.update(slope, state)
         now = rate * 0.5 * (1 + jnp.cos(jnp.pi * i / num_steps))
-        return (jax.tree.map(lambda a, b: (a - now * b).astype(a.dtype), q, moves), state), loss
+        return (jax.tree.map(lambda a, b: (a - now * b).astype(a.dtype), q, moves), state, table), loss
 
-    (q, _), losses = jax.lax.scan(step, (q, adam.init(q)), jnp.arange(num_steps))
+    (q, _, _), losses = jax.lax.scan(step, (q, adam.init(q), batches.start), jnp.arange(num_steps))
     draws = particles(q, of_draws, num_draws)
     potentials = jax.lax.map(lambda theta: posterior.potential(unravel(theta)), draws, batch_size=16)
     spread = potentials.std(ddof=1) / num_draws**0.5 if num_draws > 1 else jnp.full_like(losses[0], jnp.nan)
