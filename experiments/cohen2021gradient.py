@@ -66,7 +66,7 @@ SCALES = {
     "smoke": Config(),
     "laptop": Config(
         data_set="mnist", num_train=1000, hidden=(200, 200), dtype="float32", learning_rates=(0.1, 0.07),
-        num_steps=2000, num_seeds=5,
+        num_steps=1600, num_seeds=5,
         momentum=0.9, momentum_edge=60.0, flow_time=80.0, num_flow_seeds=3, landscape_steps=1000,
     ),
     "paper": Config(
@@ -197,20 +197,27 @@ def measure_momentum(config, keys, *, optimizer):
     return descend(config, keys, config.momentum_edge, rate, config.momentum, float(optimizer == "nesterov"))
 
 
-def measure_flow(config, keys):
-    """The gradient flow, with the sharpness along the way."""
-    x, y = load(config)
-    model, objective = network(config.hidden, y.shape[1])
-    times = jnp.linspace(0.0, config.flow_time, 101)
-    probe = dm.hessian.sharpness(objective, x, y)
+@functools.cache
+def flow_program(hidden, num_outputs):
+    """(params, times, x, y) -> loss and sharpness along the gradient flow, compiled once for all seeds."""
+    objective = network(hidden, num_outputs)[1]
 
     @jax.jit
-    def follow(params, x, y):
+    def follow(params, times, x, y):
         flow = dm.train.gradient_flow(objective, params, times, x, y, rtol=1e-3, atol=1e-6)
+        probe = dm.hessian.sharpness(objective, x, y)
         _, found = jax.lax.scan(lambda state, p: probe.update(state, p, None, 0), probe.init(params), flow.params)
         return flow.loss, found.value
 
-    losses, found = zip(*(dm.sharding.gather(follow(start(model, key, x), x, y)) for key in keys), strict=True)
+    return follow
+
+
+def measure_flow(config, keys):
+    """The gradient flow, with the sharpness along the way."""
+    x, y = load(config)
+    model, follow = network(config.hidden, y.shape[1])[0], flow_program(config.hidden, y.shape[1])
+    times = jnp.linspace(0.0, config.flow_time, 101, dtype=x.dtype)
+    losses, found = zip(*(dm.sharding.gather(follow(start(model, key, x), times, x, y)) for key in keys), strict=True)
     return {
         "time": ("time", np.asarray(times)),
         "loss": (("seed", "time"), np.stack(losses)),
@@ -386,7 +393,7 @@ EXPERIMENT = Experiment(
     studies={
         "descent": Study(measure_descent, over={"learning_rate": "learning_rates"}, seeds_per_unit=5),
         "momentum": Study(measure_momentum, over={"optimizer": "optimizers"}, seeds_per_unit=5),
-        "flow": Study(measure_flow, seeds_per_unit=5, num_seeds="num_flow_seeds"),
+        "flow": Study(measure_flow, num_seeds="num_flow_seeds"),
         "landscape": Study(measure_landscape, num_seeds=None),
     },
     claims=CLAIMS,

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from numpyro import handlers
-from numpyro.infer import init_to_uniform, initialize_model
+from numpyro.infer import init_to_uniform
 from numpyro.infer.mcmc import MCMCKernel
 
 from dlmath import check
