@@ -50,9 +50,9 @@ class Config:
     """Momentum β."""
     momentum_edge: float = 30.0
     """Sharpness at which the methods with momentum lose stability; their step sizes follow from it."""
-    flow_time: float = 100.0
+    flow_time: float = 60.0
     """Length of the gradient flow, in units of η · step."""
-    num_flow_seeds: int = 5
+    num_flow_seeds: int = 3
     """Networks trained by the gradient flow."""
     landscape_rate: float = 0.1
     """Step size of the run whose surroundings are drawn."""
@@ -71,7 +71,7 @@ SCALES = {
     ),
     "paper": Config(
         data_set="cifar10", num_train=5000, hidden=(200, 200), dtype="float32", learning_rates=(0.02, 0.01),
-        num_steps=20_000, num_seeds=5, momentum=0.9, momentum_edge=100.0, flow_time=200.0,
+        num_steps=20_000, num_seeds=5, momentum=0.9, momentum_edge=100.0, flow_time=200.0, num_flow_seeds=5,
         landscape_rate=0.02, landscape_steps=10_000,
     ),
 }  # fmt: skip

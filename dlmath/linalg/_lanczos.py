@@ -58,9 +58,9 @@ def lanczos(key: Key, op: Operator, v0: Any, num_steps: int) -> Lanczos:
     """The tridiagonal matrix T = QAQᵀ on an orthonormal basis of the Krylov space of A and v0.
 
     Every vector is made orthogonal to the two before it, then to all earlier ones, and once more where that made it
-    much shorter. Where what is left is within 64 roundings of ‖A‖ (or
-    4 `matvec_eps`), the space is exhausted, the normal case for operators of low rank: the coupling is set to zero
-    and a random vector orthogonal to the basis continues. So T is always that of A on orthonormal vectors, and the
+    much shorter. Where what is left is within 64 roundings of ‖A‖ (or 4 `matvec_eps` of the product), the space is
+    exhausted, the normal case for operators of low rank: the coupling is set to zero and a random vector orthogonal to
+    the basis continues. So T is always that of A on orthonormal vectors, and the
     Gauss quadrature of v0 (nodes: eigenvalues of T, weights: squared first components of its eigenvectors) is
     exact for polynomials of degree up to 2k − 1.
 
@@ -196,7 +196,7 @@ def krylov_step(
     shortened = vector_norm(rest) < _CANCELLED * before
     rest, column = jax.lax.cond(shortened, again, lambda rest, column: (rest, column), rest, column)
     coupling = vector_norm(rest)
-    exhausted = coupling <= breakdown_threshold(op, vector.dtype) * norm
+    exhausted = coupling <= breakdown_threshold(op, vector.dtype, norm, length)
     following = jax.lax.cond(
         exhausted & ~jnp.asarray(last),
         lambda: random_orthogonal(key, basis, row),
@@ -234,10 +234,15 @@ def vector_norm(vector: Float[Array, " n"]) -> Float[Array, ""]:
     return scale * jnp.sqrt(jnp.sum((vector / scale) ** 2))
 
 
-def breakdown_threshold(op: Operator, dtype: Any) -> float:
-    """Couplings below this multiple of ‖A‖ are noise."""
-    stated = _BREAKDOWN_STATED * noise(op, dtype) if noise(op, dtype) > jnp.finfo(dtype).eps else 0.0
-    return max(_BREAKDOWN * float(jnp.finfo(dtype).eps), stated)
+def breakdown_threshold(op: Operator, dtype: Any, norm: Any, length: Any) -> Float[Array, ""]:
+    """Couplings up to this are noise: roundings of ‖A‖, and the stated error of a product of this length.
+
+    Not of ‖A‖, too: of a random vector in n dimensions the image is about √n shorter than ‖A‖, and would be taken for
+    noise whatever it has of eigenvectors that were missed.
+    """
+    eps = float(jnp.finfo(dtype).eps)
+    stated = noise(op, dtype)
+    return jnp.maximum(_BREAKDOWN * eps * norm, _BREAKDOWN_STATED * stated * length if stated > eps else 0.0)
 
 
 def noise(op: Operator, dtype: Any) -> float:

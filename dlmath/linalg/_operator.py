@@ -34,7 +34,7 @@ class Operator:
         matvec: vector -> vector of the same structure.
         structure: structure of the vectors, static.
         matvec_eps: relative error of a product, static; None for the machine precision of the vectors. To be set
-            for products in bfloat16 or TF32, so that their noise is not taken for new directions.
+            for products in bfloat16 or TF32, so that no tolerance is asked for that their noise does not allow.
 
     >>> op = from_matrix(jnp.diag(jnp.array([1.0, 2.0])))
     >>> op(jnp.ones(2)).tolist(), op.size

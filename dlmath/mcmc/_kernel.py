@@ -14,6 +14,7 @@ import numpy as np
 from numpyro import handlers
 from numpyro.infer import init_to_uniform
 from numpyro.infer.mcmc import MCMCKernel
+from numpyro.infer.util import initialize_model
 
 from dlmath import check
 from dlmath.mcmc._schedules import checked_schedule, value_at
