@@ -48,7 +48,9 @@ def main(arguments):
     }
     begin = time.perf_counter()
     members = dict.fromkeys(WORKERS, options.members) | {"torch": [1]}
-    print(f"{'':10s} {'width':>5s} {'networks':>8s} {'images/s':>10s} {'hours a seed':>12s} {'compiling':>9s} {'memory':>9s}")
+    print(
+        f"{'':10s} {'width':>5s} {'networks':>8s} {'images/s':>10s} {'hours a seed':>12s} {'compiling':>9s} {'memory':>9s}"
+    )
     # First of all one network of each width, then many: what is asked for first is there if the time runs out.
     for architecture, count in itertools.product(options.architectures, sorted({*options.members, 1})):
         for width, contender in itertools.product(options.widths, options.contenders):
@@ -120,7 +122,8 @@ def _fit(case):
     def train(steps):
         runs = dm.train.fit_ensemble(
             keys, model.apply_train if stateful else model.apply, dm.train.losses.cross_entropy, params, (images, labels),
-            optimizer, num_steps=steps, batch_size=BATCH, every=steps, augment=dm.data.crop_and_flip, **options,
+            optimizer, num_steps=steps, batch_size=BATCH, every=steps, augment=dm.data.crop_and_flip,
+            group_size=case["members"], **options,
         )  # fmt: skip
         jax.block_until_ready(runs)
 
@@ -141,7 +144,6 @@ def _torch(case):
     """The same networks in eager PyTorch, channels last, convolutions in TF32, on images that are not shifted or mirrored."""
     import torch
     from torch import nn
-    from torch.nn import functional as F
 
     torch.backends.cudnn.benchmark = True
     torch.backends.cuda.matmul.allow_tf32 = True
@@ -160,9 +162,9 @@ def _torch(case):
             self.shortcut = None if same else nn.Conv2d(features, channels, 1, stride, bias=False)
 
         def forward(self, h):
-            z = F.relu(self.norm1(h))
+            z = nn.functional.relu(self.norm1(h))
             s = h if self.shortcut is None else self.shortcut(z)
-            return s + self.conv2(F.relu(self.norm2(self.conv1(z))))
+            return s + self.conv2(nn.functional.relu(self.norm2(self.conv1(z))))
 
     if case["architecture"] == "resnet18":
         channels = [k, k, k, 2 * k, 2 * k, 4 * k, 4 * k, 8 * k, 8 * k]
@@ -173,7 +175,9 @@ def _torch(case):
         for before, after, pool in ((3, k, 1), (k, 2 * k, 2), (2 * k, 4 * k, 2), (4 * k, 8 * k, 8)):
             layers += [nn.Conv2d(before, after, 3, 1, 1), nn.BatchNorm2d(after), nn.ReLU()]
             layers += [nn.MaxPool2d(pool)] if pool > 1 else []
-    model = nn.Sequential(*layers, nn.Flatten(), nn.Linear(8 * k, CLASSES)).to(device, memory_format=torch.channels_last)
+    model = nn.Sequential(*layers, nn.Flatten(), nn.Linear(8 * k, CLASSES)).to(
+        device, memory_format=torch.channels_last
+    )
     adam = case["architecture"] == "resnet18"
     optimizer = torch.optim.Adam(model.parameters(), 1e-4) if adam else torch.optim.SGD(model.parameters(), 0.1)
 
@@ -188,7 +192,7 @@ def _torch(case):
     def train(steps):
         for rows in itertools.islice(batches(), steps):
             optimizer.zero_grad(set_to_none=True)
-            F.cross_entropy(model(images[rows]), labels[rows]).backward()
+            nn.functional.cross_entropy(model(images[rows]), labels[rows]).backward()
             optimizer.step()
         wait()
 
@@ -209,7 +213,9 @@ def _worker(case):
     while (elapsed := seconds(1 + steps)) < max(case["seconds"], 4 * preparation):
         steps *= 1 + int(min(9, 1.2 * max(case["seconds"], 4 * preparation) / elapsed))
     rate = steps * case["members"] * BATCH / (elapsed - preparation)
-    shown = _harness.timed(lambda: {"images_per_second": rate, "compile_seconds": compiling - preparation, "steps": steps})
+    shown = _harness.timed(
+        lambda: {"images_per_second": rate, "compile_seconds": compiling - preparation, "steps": steps}
+    )
     _harness.answer({key: value for key, value in shown.items() if key not in ("seconds", "cpu_seconds")} | about())
 
 

@@ -165,8 +165,9 @@ def fit_ensemble(
         hyperparameters: name -> scalar shared by all or array [member]: a learning rate, a weight decay.
         member_data: whether (x, y) have a leading member axis; (False, True) for label noise that differs.
         group_size: members that run side by side in one program, a divisor of their number.
-            None for all of them; on a CPU, where XLA would use one core for small networks, for groups small enough for
-            its cache and numerous enough for its cores, or for members one by one where a step sees all of many rows.
+            None for all of them, or one by one from 16 MB of parameters; on a CPU, where XLA would use one core for small
+            networks, for groups small enough for its cache and numerous enough for its cores, or for members one by one
+            where a step sees all of many rows.
         state: as in `fit`, with a leading member axis.
         augment: as in `fit`.
         stop: as in `fit`; every member stops on its own, and the run ends when all have stopped.

@@ -21,20 +21,24 @@ _CACHE_BYTES = 8 * 2**20
 """A share of the last-level cache that today's CPUs have."""
 
 
+_DEVICE_BYTES = 16 * 2**20
+"""Parameters of a network that keeps an accelerator busy alone: side by side, its convolutions become grouped, which take
+twice as long (`benchmarks/double_descent_deep.py`)."""
+
 _MANY_ROWS = 128
 """Of so many rows an operation takes longer than it takes to begin, and products are faster without a batch axis."""
 
 
 def default_size(params: Any, num_members: int, num_rows: int | None) -> int:
-    """Members side by side: on a CPU a divisor of their number that occupies cores and cache; elsewhere all.
+    """Members side by side: on a CPU a divisor of their number that occupies cores and cache; elsewhere all, or one.
 
     `num_rows` is that of the data where a step sees them all, and None where it draws a minibatch.
     """
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params)) // num_members
     if jax.default_backend() != "cpu":
-        return num_members
+        return num_members if size < _DEVICE_BYTES else 1
     if num_rows is not None and num_rows >= _MANY_ROWS and num_members > 1:
         return 1
-    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params)) // num_members
     # Parameters, their gradient and about as much optimizer state are read and written at every step.
     fitting = _CACHE_BYTES // (3 * max(1, size))
     most = max(1, min(fitting, num_members // num_cores()))

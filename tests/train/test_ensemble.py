@@ -8,6 +8,7 @@ import optax
 import pytest
 
 import dlmath as dm
+from dlmath.train._groups import default_size
 
 N, D, S = 24, 5, 3
 
@@ -152,3 +153,10 @@ def test_threads_change_no_bit(monkeypatch):
         at_once = train()
     assert at_once.loss.dtype == jnp.float64
     chex.assert_trees_all_equal(one_by_one, at_once)
+
+
+@pytest.mark.parametrize(("width", "size"), [(100, 6), (2100, 1)])
+def test_on_an_accelerator_large_networks_run_one_by_one(width, size, monkeypatch):
+    params = {"weight": jax.ShapeDtypeStruct((6, width, width), jnp.float32)}
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert default_size(params, 6, None) == size
