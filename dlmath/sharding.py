@@ -6,7 +6,12 @@ A CPU is one device. Where it is divided for a test (`XLA_FLAGS=--xla_force_host
 `NPROC=16` as well: the parts share one pool of threads, and on two cores programs were seen to wait for ever.
 """
 
+import contextlib
 import math
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from dlmath import check
@@ -136,6 +141,68 @@ def is_sharded(tree: Any) -> bool:
         isinstance(leaf, jax.Array) and not check.is_traced(leaf) and len(leaf.sharding.device_set) > 1
         for leaf in jax.tree.leaves(tree)
     )
+
+
+def num_cores() -> int:
+    """Cores that this process may use.
+
+    >>> num_cores() >= 1
+    True
+    """
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def workers(number: int, *, threaded: bool | None = None) -> Iterator[Callable[..., list[Any]]]:
+    """Yields a `map` that calls a function in several threads, one for each core, under JAX's present settings.
+
+    XLA runs a loop of small products on one core, so that equal programs on data of their own take all of them. Call a
+    compiled function once before: threads that meet a new program all compile it. Results do not depend on the cores.
+
+    Args:
+        number: calls to be made at the same time, at most.
+        threaded: False for one call after the other in this thread; None for threads on CPUs only.
+
+    Yields:
+        (function, *lists) -> list of its values, which are waited for.
+
+    >>> with workers(4) as each:
+    ...     each(lambda a, b: a + b, [1, 2, 3], [10, 20, 30])
+    [11, 22, 33]
+    """
+    import jax
+
+    number = min(check.positive_int("number", number), num_cores())
+    threaded = jax.default_backend() == "cpu" if threaded is None else threaded
+    if not threaded or number == 1:
+        yield lambda function, *lists: list(map(function, *lists))
+        return
+    settings = {name: getattr(jax.config, f"jax_{name}") for name in _SETTINGS}
+
+    def with_settings(function: Callable[..., Any], *arguments: Any) -> Any:
+        # JAX keeps its settings by thread: without this, a worker would compute in another precision.
+        with contextlib.ExitStack() as stack:
+            for name, value in settings.items():
+                stack.enter_context(getattr(jax, name)(value))
+            return jax.block_until_ready(function(*arguments))
+
+    with ThreadPoolExecutor(number) as pool:
+        yield lambda function, *lists: list(pool.map(partial(with_settings, function), *lists))
+
+
+_SETTINGS = (
+    "debug_infs",
+    "debug_key_reuse",
+    "debug_nans",
+    "default_device",
+    "default_matmul_precision",
+    "default_prng_impl",
+    "enable_x64",
+    "log_compiles",
+    "numpy_dtype_promotion",
+    "numpy_rank_promotion",
+    "threefry_partitionable",
+)
 
 
 def _placed(tree: Any, *, split: bool) -> Any:

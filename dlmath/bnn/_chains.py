@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dlmath import check, sharding
-from dlmath.train import _checkpoint, _groups
+from dlmath.train import _checkpoint
 
 
 class Saving(NamedTuple):
@@ -92,6 +92,6 @@ def on_cores(advance: Callable[..., Any], chains: tuple[Any, ...], counts: Any, 
     parts = [jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], chains) for i in range(num_chains)]
     # Threads that met a new program would all compile it.
     advance(*parts[0], np.zeros_like(counts))
-    with _groups.workers(num_chains, threaded=True) as each:
+    with sharding.workers(num_chains) as each:
         found = each(lambda part: advance(*part, counts), parts)
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *found)

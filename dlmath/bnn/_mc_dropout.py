@@ -35,8 +35,9 @@ def mc_dropout(
     convolution): dropping inputs of a layer is dropping rows of its weight, so that dropout is a law q of the parameters
     and its networks are Samples as any. Training minimises E_q U/n.
 
-    This differs from Gal and Ghahramani (2016) in 1. one mask serves a minibatch instead of one an example (the same
-    expectation, noisier gradients; raise `num_masks`), 2. the prior is that of the posterior, in the place of weight decay
+    This differs from Gal and Ghahramani (2016) in 1. the rows of a minibatch share `num_masks` masks, one unless told
+    otherwise, where they have one each (`num_masks=batch_size`): the expectation is the same, but the noise of one mask can
+    keep training from its end, 2. the prior is that of the posterior, in the place of weight decay
     derived from r and a length scale, 3. the masked parameters meet the prior, so that weights are not penalised when dropped
     (in expectation a factor 1/(1 − r) on their squares).
 
@@ -51,7 +52,7 @@ def mc_dropout(
         learning_rate: of Adam, where no optimizer is given.
         optimizer: an optax transformation.
         batch_size: rows of a minibatch, or None for all.
-        num_masks: masks a step.
+        num_masks: masks a step, each for its share of the rows: a divisor of the batch size, or of n without one.
 
     Returns:
         Samples [chain, draw] with stats "loss" [chain, step], the noisy E_q U/n, and "trained": parameters before dropping,
@@ -61,7 +62,7 @@ def mc_dropout(
         ValueError: for a rate out of range, a `skip` that names nothing, a network without weights of two axes, a run that
             diverged, and as `mode` says.
 
-    Cost: num_steps · num_masks gradients a start.
+    Cost: num_steps gradients a start, and num_masks copies of the parameters.
 
     References: Gal & Ghahramani (2016), Dropout as a Bayesian approximation.
     """
@@ -80,12 +81,13 @@ def mc_dropout(
         )
     rate = check.real("rate", rate, at_least=0.0, below=1.0)
     learning_rate = check.real("learning_rate", learning_rate, above=0.0)
+    batch_size = checked_batch_size(posterior, batch_size)
+    num_masks, num_rows = check.positive_int("num_masks", num_masks), batch_size or len(posterior.data[1])
+    if num_rows % num_masks:
+        raise ValueError(f"num_masks must divide the {num_rows} rows of a step, got {num_masks}")
     sizes = (
-        check.positive_int("num_steps", num_steps),
-        check.positive_int("num_masks", num_masks),
-        check.positive_int("num_draws", num_draws),
-        checked_batch_size(posterior, batch_size),
-    )
+        check.positive_int("num_steps", num_steps), num_masks, check.positive_int("num_draws", num_draws), batch_size,
+    )  # fmt: skip
     keys = keys_for(key, jax.tree.leaves(params)[0].shape[0])
     draws, trained, losses = _train(
         keys, posterior, params, rate, learning_rate, optimizer=optimizer, dropped=dropped, sizes=sizes
@@ -110,12 +112,18 @@ def _train(
     optimizer = optax.adam(learning_rate) if optimizer is None else optimizer
     n = posterior.data[1].shape[0]
 
-    def masked(key: Any, params: Any) -> Any:
+    def drawn(key: Any, params: Any, number: int) -> list[Any]:
+        """Factors of the rows of every weight, for a number of masks; None for what is not dropped."""
+        leaves = jax.tree.leaves(params)
+        keys = iter(jax.random.split(key, sum(dropped)))
+        return [
+            _factors(next(keys), w, rate, number) if drop else None for w, drop in zip(leaves, dropped, strict=True)
+        ]
+
+    def masked(factors: list[Any], params: Any) -> Any:
         leaves, treedef = jax.tree.flatten(params)
-        drawn = jax.random.split(key, len(leaves))
         return jax.tree.unflatten(
-            treedef,
-            [_rows(k, w, rate) if drop else w for k, w, drop in zip(drawn, leaves, dropped, strict=True)],
+            treedef, [w if factor is None else factor * w for w, factor in zip(leaves, factors, strict=True)]
         )
 
     def one(key: Any, start: Any) -> Any:
@@ -124,21 +132,24 @@ def _train(
 
         def step(carry: Any, i: Any) -> Any:
             params, state, table = carry
-            potential, table = batches.potential_at(table, i)
-            masks = jax.random.split(jax.random.fold_in(of_masks, i), num_masks)
-            average = lambda params: jax.vmap(lambda k: potential(masked(k, params)))(masks).mean() / n
+            batch, table = batches.batch_at(table, i)
+            shares = jax.tree.map(lambda leaf: leaf.reshape(num_masks, -1, *leaf.shape[1:]), batch)
+            factors = jax.lax.optimization_barrier(drawn(jax.random.fold_in(of_masks, i), params, num_masks))
+            of_share = lambda params, factor, share: posterior.minibatch_potential(masked(factor, params), share)
+            average = lambda params: jax.vmap(of_share, (None, 0, 0))(params, factors, shares).mean() / n
             loss, slope = jax.value_and_grad(average)(params)
             moves, state = optimizer.update(slope, state, params)
             return (optax.apply_updates(params, moves), state, table), loss
 
         begin = (start, optimizer.init(start), batches.start)
         (trained, _, _), losses = jax.lax.scan(step, begin, jnp.arange(num_steps))
-        draws = jax.vmap(masked, (0, None))(jax.random.split(of_draws, num_draws), trained)
+        draws = jax.vmap(masked, (0, None))(drawn(of_draws, trained, num_draws), trained)
         return draws, trained, losses
 
     return jax.vmap(one)(keys, params)
 
 
-def _rows(key: Any, weight: Any, rate: Any) -> Any:
-    keep = jax.random.bernoulli(key, 1 - rate, (weight.shape[-2], 1))
-    return jnp.where(keep, weight / (1 - jnp.asarray(rate, weight.dtype)), 0)
+def _factors(key: Any, weight: Any, rate: Any, number: int) -> Any:
+    """For each mask 0 or 1/(1 − r) for every input unit."""
+    keep = jax.random.bernoulli(key, 1 - rate, (number, weight.shape[-2], 1))
+    return jnp.where(keep, 1 / (1 - jnp.asarray(rate, weight.dtype)), 0)

@@ -39,14 +39,20 @@ class Minibatches(NamedTuple):
         """(θ -> the potential on the minibatch of a step, what the loop carries on), steps being taken in order."""
         if self.batch_size is None:
             return self.posterior.potential, None
+        batch, table = self.batch_at(table, step)
+        return lambda params: self.posterior.minibatch_potential(params, batch), table
+
+    def batch_at(self, table: Any, step: Any) -> tuple[Any, Any]:
+        """((x, y) of a step, what the loop carries on), steps being taken in order."""
+        if self.batch_size is None:
+            return self.posterior.data, None
         n = self._num_examples
         epoch, position = jnp.divmod(step, n // self.batch_size)
         draw = lambda: draw_block(
             stream_keys(self.key)[0], epoch, num_examples=n, batch_size=self.batch_size, replacement=False
         )
         table = jax.lax.cond(position == 0, draw, lambda: table)
-        batch = jax.tree.map(lambda leaf: leaf[table[position]], self.posterior.data)
-        return lambda params: self.posterior.minibatch_potential(params, batch, n), table
+        return jax.tree.map(lambda leaf: leaf[table[position]], self.posterior.data), table
 
     @property
     def _num_examples(self) -> int:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dlmath.repro._environment import num_cores
+from dlmath.sharding import num_cores
 
 log = logging.getLogger("dlmath.repro")
 

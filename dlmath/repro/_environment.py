@@ -13,7 +13,7 @@ def environment(root: Path) -> dict[str, Any]:
     """A JSON record of the machine, the packages and the commit of the workspace."""
     import jax
 
-    from dlmath import __version__
+    from dlmath import __version__, sharding
     from dlmath.repro import _identity
 
     device = jax.devices()[0]
@@ -25,14 +25,9 @@ def environment(root: Path) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "device": f"{device.platform}: {device.device_kind}",
         "num_devices": jax.device_count(),
-        "num_cores": num_cores(),
+        "num_cores": sharding.num_cores(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
-
-
-def num_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def peak_memory() -> int:

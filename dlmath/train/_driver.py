@@ -105,7 +105,7 @@ def run(
         _loop.advance(program, arrays, shares[0], groups[0], bounds)
     # Programs on the same devices, started in different orders by different threads, would wait for each other.
     threaded = not traced and not sharding.is_sharded(groups)
-    with _bar(schedule, step) as bar, _groups.workers(len(groups), threaded=threaded) as each:
+    with _bar(schedule, step) as bar, sharding.workers(len(groups), threaded=threaded) as each:
         for until in _stops(program, schedule, step, traced):
             if program.options.stops and not traced and all(map(_all_stopped, groups)):
                 saver.save(step, groups, ended=True)

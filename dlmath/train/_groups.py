@@ -5,16 +5,14 @@ host can start one on every core; each is small enough for its parameters to sta
 to step. What a group computes does not depend on the number of threads.
 """
 
-import contextlib
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from dlmath import sharding
 from dlmath.train._loop import Inputs, Running
 
 _CACHE_BYTES = 8 * 2**20
@@ -41,13 +39,8 @@ def default_size(params: Any, num_members: int, num_rows: int | None) -> int:
         return 1
     # Parameters, their gradient and about as much optimizer state are read and written at every step.
     fitting = _CACHE_BYTES // (3 * max(1, size))
-    most = max(1, min(fitting, num_members // num_cores()))
+    most = max(1, min(fitting, num_members // sharding.num_cores()))
     return max(divisor for divisor in range(1, most + 1) if num_members % divisor == 0)
-
-
-def num_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def split(axes: Any, inputs: Inputs, running: Running, size: int) -> list[tuple[Inputs, Running]]:
@@ -74,41 +67,6 @@ def split(axes: Any, inputs: Inputs, running: Running, size: int) -> list[tuple[
 def join(groups: Sequence[Running]) -> Running:
     """The whole ensemble again."""
     return groups[0] if len(groups) == 1 else _join(list(groups))
-
-
-@contextlib.contextmanager
-def workers(num_groups: int, threaded: bool) -> Iterator[Callable[..., list[Any]]]:
-    """Yields `map`, which runs a function over lists of arguments, in one thread per core if `threaded`."""
-    num_threads = min(num_groups, num_cores())
-    if not threaded or num_threads == 1:
-        yield lambda function, *lists: list(map(function, *lists))
-        return
-    settings = {name: getattr(jax.config, f"jax_{name}") for name in _SETTINGS}
-
-    def with_settings(function: Callable[..., Any], *arguments: Any) -> Any:
-        # JAX keeps its settings by thread: without this, a worker would compute in another precision.
-        with contextlib.ExitStack() as stack:
-            for name, value in settings.items():
-                stack.enter_context(getattr(jax, name)(value))
-            return jax.block_until_ready(function(*arguments))
-
-    with ThreadPoolExecutor(num_threads) as pool:
-        yield lambda function, *lists: list(pool.map(partial(with_settings, function), *lists))
-
-
-_SETTINGS = (
-    "debug_infs",
-    "debug_key_reuse",
-    "debug_nans",
-    "default_device",
-    "default_matmul_precision",
-    "default_prng_impl",
-    "enable_x64",
-    "log_compiles",
-    "numpy_dtype_promotion",
-    "numpy_rank_promotion",
-    "threefry_partitionable",
-)
 
 
 def _parts(leaf: Any, num_groups: int) -> list[Any]:

@@ -147,9 +147,9 @@ def test_threads_change_no_bit(monkeypatch):
         group_size=2, stop=dm.train.loss_below(0.5), **COMMON,
     )  # fmt: skip
     with jax.enable_x64(True), jax.default_matmul_precision("highest"):
-        monkeypatch.setattr("dlmath.train._groups.num_cores", lambda: 1)
+        monkeypatch.setattr("dlmath.sharding.num_cores", lambda: 1)
         one_by_one = train()
-        monkeypatch.setattr("dlmath.train._groups.num_cores", lambda: 3)
+        monkeypatch.setattr("dlmath.sharding.num_cores", lambda: 3)
         at_once = train()
     assert at_once.loss.dtype == jnp.float64
     chex.assert_trees_all_equal(one_by_one, at_once)
