@@ -65,10 +65,10 @@ SCALES = {
         epochs=400,
         rates=GRID,
         num_masks=1000,
-        num_draws=300,
+        num_draws=350,
         num_leapfrog=100,
         num_members=10,
-        num_steps=5000,
+        num_steps=4000,
     ),
     "paper": Config(
         data_sets=("yacht", "energy", "concrete", "bostonHousing"),
@@ -257,12 +257,16 @@ def hmc_known_noise(config, key, of_split):
 def laplace(config, key, of_split):
     """Laplace's approximation, scales of prior and noise by evidence, outputs linearised."""
     model = network(config.width)
-    posterior = known(model, of_split.train, float(of_split.noise[-1]))
-    found = bnn.mode(posterior, model.init(key, of_split.train[0]), num_steps=config.num_steps)
-    for _ in range(3):
-        posterior = bnn.maximize_evidence(posterior, found.params, noise=True).posterior
-        found = bnn.mode(posterior, found.params, num_steps=config.num_steps)
-    return bnn.laplace(posterior, found.params).predict(*of_split.test)
+    # In float32 roundings of the data's precision would exceed the precision of the prior.
+    with jax.enable_x64(True):
+        doubled = lambda tree: jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), tree)
+        train = doubled(of_split.train)
+        posterior = known(model, train, float(of_split.noise[-1]))
+        found = bnn.mode(posterior, doubled(model.init(key, train[0])), num_steps=config.num_steps)
+        for _ in range(3):
+            posterior = bnn.maximize_evidence(posterior, found.params, noise=True).posterior
+            found = bnn.mode(posterior, found.params, num_steps=config.num_steps)
+        return bnn.laplace(posterior, found.params).predict(*doubled(of_split.test))
 
 
 def ensemble(config, key, of_split):

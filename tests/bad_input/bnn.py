@@ -228,6 +228,12 @@ CASES = [
         r"temperature must be 1, .* got 0.5",
     ),
     (
+        "an evidence that float32 cannot hold",
+        lambda: bnn.maximize_evidence(of(likelihood=likelihoods.gaussian(1e-6)), PARAMS),
+        ValueError,
+        r"posterior must have a precision G \+ P that is positive definite in float32, .* jax.enable_x64",
+    ),
+    (
         "SWAG of too few snapshots",
         lambda: bnn.swag(KEY, of(), CHAINS, num_draws=1, num_steps=10, learning_rate=0.1),
         ValueError,
@@ -244,6 +250,12 @@ CASES = [
         lambda: bnn.mc_dropout(KEY, of(), CHAINS, num_draws=1, num_steps=1, rate=1.0),
         ValueError,
         r"rate must be less than 1, got 1",
+    ),
+    (
+        "masks that do not divide the rows",
+        lambda: bnn.mc_dropout(KEY, of(), CHAINS, num_draws=1, num_steps=1, rate=0.1, batch_size=4, num_masks=3),
+        ValueError,
+        r"num_masks must divide the 4 rows of a step, got 3",
     ),
     (
         "dropout that skips all",
