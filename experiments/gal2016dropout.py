@@ -146,7 +146,9 @@ class Task(NamedTuple):
 @functools.lru_cache(maxsize=128)
 def task(data_set, split):
     train, test, scale = load(data_set, split)
-    return Task(data_set, split, train, test, scale, np.float32(np.array(PRECISIONS[data_set]) ** -0.5 / scale))
+    return Task(
+        data_set, split, train, test, scale, (np.array(PRECISIONS[data_set]) ** -0.5 / scale).astype(np.float32)
+    )
 
 
 def measure(config, keys, *, data_set, inference, seeds):
@@ -206,7 +208,7 @@ def searched(config, key, of_split, factor=1):
 @functools.lru_cache(maxsize=128)  # Three methods ask for the same.
 def _searched(search):
     of_split, model = task(search.data_set, search.split), network(search.width)
-    key = jax.random.wrap_key_data(np.array(search.key_words, np.uint32))
+    key = jax.random.wrap_key_data(jnp.array(search.key_words, jnp.uint32))
     x, y = of_split.train
     num_fit = len(x) * 4 // 5
     fit, validation = (x[:num_fit], y[:num_fit]), (x[num_fit:], y[num_fit:])

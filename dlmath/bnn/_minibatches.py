@@ -44,13 +44,12 @@ class Minibatches(NamedTuple):
 
     def batch_at(self, table: Any, step: Any) -> tuple[Any, Any]:
         """((x, y) of a step, what the loop carries on), steps being taken in order."""
-        if self.batch_size is None:
+        n, size = self._num_examples, self.batch_size
+        if size is None:
             return self.posterior.data, None
-        n = self._num_examples
-        epoch, position = jnp.divmod(step, n // self.batch_size)
-        draw = lambda: draw_block(
-            stream_keys(self.key)[0], epoch, num_examples=n, batch_size=self.batch_size, replacement=False
-        )
+        epoch, position = jnp.divmod(step, n // size)
+        key = stream_keys(self.key)[0]
+        draw = lambda: draw_block(key, epoch, num_examples=n, batch_size=size, replacement=False)
         table = jax.lax.cond(position == 0, draw, lambda: table)
         return jax.tree.map(lambda leaf: leaf[table[position]], self.posterior.data), table
 
