@@ -37,9 +37,9 @@ def mc_dropout(
 
     This differs from Gal and Ghahramani (2016) in 1. the rows of a minibatch share `num_masks` masks, one unless told
     otherwise, where they have one each (`num_masks=batch_size`): the expectation is the same, but the noise of one mask can
-    keep training from its end, 2. the prior is that of the posterior, in the place of weight decay
-    derived from r and a length scale, 3. the masked parameters meet the prior, so that weights are not penalised when dropped
-    (in expectation a factor 1/(1 − r) on their squares).
+    keep training from its end, 2. the prior is that of the posterior, in the place of weight decay derived from r and a
+    length scale, 3. the masked parameters meet the prior, so that weights are not penalised when dropped (in expectation a
+    factor 1/(1 − r) on their squares).
 
     Args:
         key: typed key; start i uses fold_in(key, i).
@@ -59,8 +59,8 @@ def mc_dropout(
         a tree with a leading axis [chain].
 
     Raises:
-        ValueError: for a rate out of range, a `skip` that names nothing, a network without weights of two axes, a run that
-            diverged, and as `mode` says.
+        ValueError: for a rate out of range, a number of masks that does not divide the rows, a `skip` that names nothing, a
+            network without weights of two axes, a run that diverged, and as `mode` says.
 
     Cost: num_steps gradients a start, and num_masks copies of the parameters.
 
