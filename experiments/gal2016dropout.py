@@ -413,12 +413,13 @@ def figures(config, results):
                 converged = rhat <= CONVERGED
                 ax.errorbar(values.mean(), place, xerr=error, fmt="o", color="C0", mfc="C0" if converged else "white")
                 ax.annotate(f"{values.mean():.2f} ± {error:.2f}" + ("" if converged else " (not converged)"),
-                            (values.mean(), place), (0, 5), textcoords="offset points", ha="center", fontsize=6)  # fmt: skip
+                            (values.mean(), place), (0, 5), textcoords="offset points", ha="center", fontsize=6,
+                            bbox={"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none"})  # fmt: skip
             if data_set in PAPER:
                 ax.axvline(PAPER[data_set][column], color="0.5", linestyle="--", label="dropout, in the paper")
                 ax.axvline(LATER[data_set][column], color="0.5", linestyle=":", label="authors' later run")
             ax.set(xlabel=label, title=data_set, ylim=(-0.6, len(places) - 0.2))
-            ax.margins(x=0.15)
+            ax.margins(x=0.3)
         row[0].set_yticks(places, config.methods)
     if config.data_sets[0] in PAPER:
         grid[0, 1].legend(loc="lower right")
