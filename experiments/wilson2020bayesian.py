@@ -35,7 +35,7 @@ class Config:
     """Steps of training."""
     num_seeds: int = 3
     """Independent data sets."""
-    widths: tuple[int, ...] = (4, 32)
+    widths: tuple[int, ...] = (4, 8, 32)
     """Hidden units of the networks on noisy labels."""
     num_images: int = 200
     """Training images, of digits."""
