@@ -137,7 +137,7 @@ def reference(options):
 
 
 def dlmath(options, search_copies=True):
-    """dlmath as its documentation says: the operator linearised once, every safety on."""
+    """dlmath as its documentation says: operators linearised for single products, every safety on."""
     case = Case(options)
     key = jax.random.key(1)
     make = lambda checkpoint: dm.hessian.operator(case.objective, case.checkpoints[checkpoint], case.x, case.y)
@@ -146,7 +146,7 @@ def dlmath(options, search_copies=True):
     def eigenpairs(checkpoint=0):
         # From the start that matfree is given.
         start, options = case.vector, {"tol": TOLERANCE, "relative_to": "eigenvalue"}
-        return dm.linalg.eigenpairs(key, fixed(checkpoint), K, v0=start, search_copies=search_copies, **options)
+        return dm.linalg.eigenpairs(key, make(checkpoint), K, v0=start, search_copies=search_copies, **options)
 
     def product(make):
         operators = [make(0), make(1)]
@@ -161,11 +161,11 @@ def dlmath(options, search_copies=True):
         "product": lambda: product(make),
         "product, fixed": lambda: product(fixed),
         "gauss-newton": lambda: product(gauss_newton),
-        "lanczos": lambda: lambda checkpoint=0: dm.linalg.lanczos(key, fixed(checkpoint), case.vector, STEPS),
+        "lanczos": lambda: lambda checkpoint=0: dm.linalg.lanczos(key, make(checkpoint), case.vector, STEPS),
         "eigenpairs": lambda: eigenpairs,
         "density": lambda: (
             lambda checkpoint=0: dm.linalg.spectral_density(
-                key, fixed(checkpoint), num_probes=case.probes, num_steps=case.steps
+                key, make(checkpoint), num_probes=case.probes, num_steps=case.steps
             )
         ),
     }

@@ -61,6 +61,9 @@ def linearized(op: Operator) -> Operator:
     A product of the Hessian at a new θ runs the network forwards and backwards before it can push a vector through;
     at the same θ only the vector is new. `jax.linearize` at v = 0 keeps what the rest needs. Works on every operator
     (Hessian, GGN, Fisher, sums over batches) inside and outside of `jit`, and gives the same program for every θ.
+    For products called one by one, and sums over batches in a compiled loop: `linalg.lanczos`, `eigenpairs` and
+    `spectral_density` on the plain operator gain nothing by it on CPUs, where XLA itself moves what does not depend on
+    the vector out of their loops.
 
     Args:
         op: an operator, its product traceable (no host loop).

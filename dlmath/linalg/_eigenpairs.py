@@ -299,7 +299,7 @@ def _restarted(key, op, start, tol, max_restarts, k, size, which, absolute, sear
     state = jax.lax.while_loop(lambda s: ~s.done & (s.restarts <= max_restarts), cycle, state)
     known = jnp.diagonal(state.matrix)[:k], state.error[:k]
     wanted = allowed(known[0], state.norm)
-    rows = jnp.concatenate(state.basis)[:k]
+    rows = jnp.concatenate(state.basis[: -(-k // part)])[:k]
     found = verified(key_verify, op, rows, *known, state.done, floor * state.norm, wanted, which)
     return found._replace(
         converged=(found.residuals <= allowed(found.values, state.norm)) & (state.first_nan < 0),

@@ -229,6 +229,14 @@ def unit(vector: Float[Array, " n"]) -> Float[Array, " n"]:
 
 def vector_norm(vector: Float[Array, " n"]) -> Float[Array, ""]:
     """‖v‖, without overflow or underflow of the squares."""
+    squares = product(vector, vector)
+    tiny = jnp.finfo(vector.dtype).tiny
+    # Squares that underflow are then below a rounding of the sum. A dot product takes a quarter of the time of the rest.
+    plain = jnp.isfinite(squares) & (squares > len(vector) * tiny / jnp.finfo(vector.dtype).eps)
+    return jax.lax.cond(plain, lambda: jnp.sqrt(squares), lambda: _scaled_norm(vector))
+
+
+def _scaled_norm(vector: Any) -> Any:
     largest = jnp.max(jnp.abs(vector))
     scale = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1.0)
     return scale * jnp.sqrt(jnp.sum((vector / scale) ** 2))

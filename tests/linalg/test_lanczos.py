@@ -186,6 +186,18 @@ def test_noise_of_bfloat16_products_spoils_neither_eigenvalues_nor_basis_beyond_
     assert np.abs(basis @ basis.T - np.eye(40)).max() <= 20 * np.finfo(np.float32).eps
 
 
+def shortened(matrix, vector):
+    """A product in float32 whose result is rounded to eight binary digits."""
+    return jax.lax.reduce_precision(matrix @ vector, exponent_bits=8, mantissa_bits=7)
+
+
+def test_noise_as_large_as_stated_is_not_taken_for_directions():
+    matrix = jnp.asarray(symmetric(SPECTRA["rank-3 projector times 10"]), jnp.float32)
+    op = dm.linalg.operator(shortened, jnp.zeros(N), matrix, matvec_eps=2.0**-7)
+    # All steps but those into the range, and the last.
+    assert int(dm.linalg.lanczos(KEY, op, None, 40).num_breakdowns) == 40 - 3 - 1
+
+
 def diagonal_tf32(entries, vector):
     """A diagonal matrix with products of ten binary digits, as in TF32."""
     return jax.lax.reduce_precision(entries * vector, exponent_bits=8, mantissa_bits=10)
