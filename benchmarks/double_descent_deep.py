@@ -13,13 +13,13 @@ from importlib import util
 from pathlib import Path
 
 import numpy as np
+import xarray as xr
 
 from benchmarks import _harness
+from dlmath import repro
 
+ARCHITECTURES = ("resnet18", "cnn")
 BATCH, CLASSES, IMAGES = 128, 10, 50_000
-EPOCHS = {"resnet18": 4000, "cnn": 1280}
-# The grid of the paper's curve: 22 of its 64 widths.
-CURVE = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 24, 28, 32, 40, 48, 56, 64)
 WORKERS = ("fit", "fit, TF32", "torch")
 
 
@@ -27,7 +27,7 @@ def main(arguments):
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks double_descent_deep", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("--architectures", nargs="+", choices=list(EPOCHS), default=list(EPOCHS))
+    parser.add_argument("--architectures", nargs="+", choices=ARCHITECTURES, default=ARCHITECTURES)
     parser.add_argument("--widths", type=int, nargs="+", default=[4, 16, 64])
     parser.add_argument("--members", type=int, nargs="+", default=[1, 6], help="networks trained side by side by fit")
     parser.add_argument("--contenders", nargs="+", choices=WORKERS, default=list(WORKERS))
@@ -46,6 +46,8 @@ def main(arguments):
         "images": options.images,
         "cases": [],
     }
+    paper = _paper()
+    config = paper.SCALES["paper"]
     begin = time.perf_counter()
     members = dict.fromkeys(WORKERS, options.members) | {"torch": [1]}
     print(
@@ -58,15 +60,15 @@ def main(arguments):
                 continue
             case = {"architecture": architecture, "width": width, "members": count}
             found = _measured({**case, "contender": contender, "images": options.images, "seconds": options.seconds})
-            hours = EPOCHS[architecture] * IMAGES / found["images_per_second"] / 3600
+            hours = paper.num_epochs(config, architecture) * IMAGES / found["images_per_second"] / 3600
             record["cases"].append({**case, "contender": contender, **found, "hours_a_seed": hours})
             print(f"{architecture:10s} {width:5d} {count:8d} {found['images_per_second']:10.0f} {hours:12.2f} "
                   f"{found['compile_seconds']:7.1f} s {found['peak_bytes'] / 1e9:6.2f} GB   {contender} on {found['device']}",
                   flush=True)  # fmt: skip
-            record["curve_hours"] = _curves(record["cases"])
+            record["curve_hours"] = _curves(paper, config, record["cases"])
             path = _harness.write(options.name, record)
     for name, hours in record["curve_hours"].items():
-        print(f"{name}: {hours:.0f} h for the curve of one seed, {len(CURVE)} widths")
+        print(f"{name}: {hours:.0f} h for the curve of one seed, {len(config.widths)} widths")
     print(f"written to {path}")
     return 0
 
@@ -79,18 +81,27 @@ def _measured(case):
         contender.close()
 
 
-def _curves(cases):
-    """Hours of all widths for one seed, interpolated between the logarithms of those measured (constant beyond)."""
+def _curves(paper, config, cases):
+    """Hours of all widths of the paper's curve, for one seed."""
     groups = {}
     for case in cases:
         label = f"{case['architecture']}, {case['contender']}, {case['members']} side by side"
         groups.setdefault(label, {})[case["width"]] = case["hours_a_seed"]
     hours = {}
     for label, measured in groups.items():
-        known = sorted(measured.items())
-        logs = np.interp(np.log(CURVE), np.log([w for w, _ in known]), np.log([h for _, h in known]))
-        hours[label] = float(np.exp(logs).sum())
+        widths = sorted(measured)
+        rows = xr.DataArray(
+            [[measured[width] for width in widths]], {"architecture": [label], "speed_width": widths},
+            ("architecture", "speed_width"),
+        )  # fmt: skip
+        hours |= paper.curve_hours(config, rows)
     return hours
+
+
+def _paper():
+    """The module of the experiment whose training is measured."""
+    path = Path(__file__).parents[1] / "experiments" / "nakkiran2021deep.py"
+    return sys.modules[repro.load(path).experiment.config.__module__]
 
 
 def _data(count):
@@ -108,8 +119,7 @@ def _fit(case):
 
     import dlmath as dm
 
-    loaded = dm.repro.load(Path(__file__).parents[1] / "experiments" / "nakkiran2021deep.py")
-    paper = sys.modules[loaded.experiment.config.__module__]
+    paper = _paper()
     images, labels = _data(case["images"])
     images, keys = jnp.asarray(images), jax.random.split(jax.random.key(0), case["members"])
     model = paper.network(case["architecture"], case["width"])
