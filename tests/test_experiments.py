@@ -39,6 +39,7 @@ def command(optimized_environment):
         ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), runpy.run_path, check) as process,
     ):
         process.submit(warnings.simplefilter, "error").result()
+        process.submit(warnings.filterwarnings, "ignore", "Error reading persistent compilation cache").result()
         yield lambda *arguments: process.submit(cli.main, [*map(str, arguments)]).result()
 
 
