@@ -231,7 +231,7 @@ def vector_norm(vector: Float[Array, " n"]) -> Float[Array, ""]:
     """‖v‖, without overflow or underflow of the squares."""
     squares = product(vector, vector)
     tiny = jnp.finfo(vector.dtype).tiny
-    # Squares that underflow are then below a rounding of the sum. A dot product takes a quarter of the time of the rest.
+    # Squares that underflow are then below a rounding of the sum. A dot product takes less than half of the time.
     plain = jnp.isfinite(squares) & (squares > len(vector) * tiny / jnp.finfo(vector.dtype).eps)
     return jax.lax.cond(plain, lambda: jnp.sqrt(squares), lambda: _scaled_norm(vector))
 
