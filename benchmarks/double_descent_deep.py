@@ -13,10 +13,8 @@ from importlib import util
 from pathlib import Path
 
 import numpy as np
-import xarray as xr
 
 from benchmarks import _harness
-from dlmath import repro
 
 ARCHITECTURES = ("resnet18", "cnn")
 BATCH, CLASSES, IMAGES = 128, 10, 50_000
@@ -83,6 +81,8 @@ def _measured(case):
 
 def _curves(paper, config, cases):
     """Hours of all widths of the paper's curve, for one seed."""
+    import xarray as xr
+
     groups = {}
     for case in cases:
         label = f"{case['architecture']}, {case['contender']}, {case['members']} side by side"
@@ -99,7 +99,9 @@ def _curves(paper, config, cases):
 
 
 def _paper():
-    """The module of the experiment whose training is measured."""
+    """The module of the experiment whose training is measured; imported where it is needed, not in PyTorch's process."""
+    from dlmath import repro
+
     path = Path(__file__).parents[1] / "experiments" / "nakkiran2021deep.py"
     return sys.modules[repro.load(path).experiment.config.__module__]
 
