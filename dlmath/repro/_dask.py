@@ -5,10 +5,13 @@ known to the scheduler, and results leave it as they come. A scheduler holds not
 """
 
 import collections
+import contextlib
 import functools
 import itertools
 import pickle
 import queue
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from types import TracebackType
@@ -179,16 +182,20 @@ class _Flight(Generic[T, R]):
         self._done: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._room = _room(self._connection.num_threads())
         # A task, not scattered data: the scheduler makes it again when the worker that holds it dies.
-        self._compute = self._connection.client.submit(bytes, self._parcel, pure=False)
+        self._compute = self._submit(bytes, self._parcel)
 
     def _send(self, unit: T, attempt: int = 1) -> None:
         import cloudpickle
 
         number, done = next(self._numbers), self._done
         payload = cloudpickle.dumps(unit)
-        future = self._connection.client.submit(_run, self._compute, payload, pure=False)
+        future = self._submit(_run, self._compute, payload)
         self._sent[number] = _Sent(unit, future, attempt)
         future.add_done_callback(lambda _: done.put(number))
+
+    def _submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        with _interrupt_held():
+            return self._connection.client.submit(function, *arguments, pure=False)
 
     def _arrivals(self) -> list[tuple[T, bytes]]:
         """Waits for results; none if there was something else to do."""
@@ -244,6 +251,23 @@ class _Flight(Generic[T, R]):
         self._board()
         for unit, _, attempt in lost:
             self._send(unit, attempt)
+
+
+@contextlib.contextmanager
+def _interrupt_held() -> Iterator[None]:
+    """Puts off a Ctrl-C to the end: inside of Dask's constructors it leaves half-made futures, which complain."""
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield  # only the main thread receives signals
+        return
+    held: list[tuple[int, Any]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: held.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if held:
+        handler(*held[-1])
 
 
 def _room(num_workers: int) -> int:

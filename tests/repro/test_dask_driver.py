@@ -5,13 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from dlmath.repro import _dask_cluster
-from dlmath.repro._dask import dask_engine
+from dlmath.repro._dask import _Flight, dask_engine
 
 DRIVER = """
 import os, signal, sys, time
@@ -75,6 +76,34 @@ def after_ctrl_c(tmp_path_factory):
 def test_ctrl_c_leaves_no_worker_and_no_noise(after_ctrl_c):
     assert (after_ctrl_c.status, after_ctrl_c.noise) == (130, "")
     assert not some_alive(after_ctrl_c.workers)
+
+
+class InterruptedConnection(_dask_cluster.Connection):
+    """Stands for a connection and its client; Ctrl-C comes while a unit is submitted."""
+
+    def __init__(self):
+        self.client, self.submitted = self, 0
+
+    def num_threads(self):
+        return 1
+
+    def submit(self, function, *_, pure):
+        if function is not bytes:
+            signal.raise_signal(signal.SIGINT)
+        self.submitted += 1
+        return Future()
+
+
+def test_ctrl_c_waits_for_the_end_of_a_submission():
+    connection = InterruptedConnection()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            next(_Flight(connection, abs, None).results(iter([1])))
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert connection.submitted == 2, "what every unit needs, and the unit"
 
 
 def test_each_worker_has_a_gpu_of_its_own_without_preallocation(after_ctrl_c):
