@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dlmath import sharding
 from dlmath.train._loop import Inputs, Running
@@ -50,18 +51,13 @@ def split(axes: Any, inputs: Inputs, running: Running, size: int) -> list[tuple[
         return [(inputs, running)]
     hyperparameters, x, y = axes
     own = Inputs(0, dict(hyperparameters), x, y)
-    shares = jax.tree.map(
-        lambda axis, leaf: [leaf] * num_groups if axis is None else _parts(leaf, num_groups),
-        own,
-        inputs,
-        is_leaf=lambda leaf: leaf is None,
-    )
-    is_share = lambda leaf: isinstance(leaf, list)
-    runnings = _split_all(running, num_groups)
-    return [
-        (jax.tree.map(lambda share: share[i], shares, is_leaf=is_share), runnings[i])  # noqa: B023 (used at once)
-        for i in range(num_groups)
-    ]
+    choose = partial(jax.tree.map, is_leaf=lambda axis: axis is None)
+    members = choose(lambda axis, leaf: None if axis is None else leaf, own, inputs)
+    groups = []
+    for first in range(0, num_groups * size, size):
+        share, part = _part((members, running), np.int32(first), size)
+        groups.append((choose(lambda axis, whole, leaf: whole if axis is None else leaf, own, inputs, share), part))
+    return groups
 
 
 def join(groups: Sequence[Running]) -> Running:
@@ -69,16 +65,10 @@ def join(groups: Sequence[Running]) -> Running:
     return groups[0] if len(groups) == 1 else _join(list(groups))
 
 
-def _parts(leaf: Any, num_groups: int) -> list[Any]:
-    size = leaf.shape[0] // num_groups
-    return [leaf[i * size : (i + 1) * size] for i in range(num_groups)]
-
-
-@partial(jax.jit, static_argnums=1)
-def _split_all(tree: Any, num_groups: int) -> list[Any]:
-    leaves, treedef = jax.tree.flatten(tree)
-    parts = [_parts(leaf, num_groups) for leaf in leaves]
-    return [jax.tree.unflatten(treedef, [part[i] for part in parts]) for i in range(num_groups)]
+@partial(jax.jit, static_argnums=2)
+def _part(tree: Any, first: Any, size: int) -> Any:
+    """Members first, ..., first + size − 1: one small program for all groups."""
+    return jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, first, size), tree)
 
 
 @jax.jit
