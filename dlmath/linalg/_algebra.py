@@ -215,10 +215,14 @@ def check_symmetric(key: Key, op: Operator, *, num_probes: int = 2, tol: float |
 def _gaps(key: Key, op: Operator, num_probes: int) -> Any:
     dtype = work_dtype(op)
 
+    def image(probe: Any) -> Any:
+        found = op.flat(probe.astype(op.dtype)).astype(dtype)
+        return found, vector_norm(found)
+
     def gap(key: Key) -> Any:
         probes = jax.random.normal(key, (2, op.size), dtype)
-        images = jax.lax.map(lambda probe: op.flat(probe.astype(op.dtype)).astype(dtype), probes)
-        size = jnp.maximum(vector_norm(images[0]), vector_norm(images[1]))
+        images, lengths = jax.lax.map(image, probes)
+        size = jnp.max(lengths)
         # Divided first, so that neither small nor large operators leave the range of the type.
         images = images / jnp.where(size > 0, size, 1.0)
         return jnp.abs(jnp.sum(probes[0] * images[1]) - jnp.sum(probes[1] * images[0]))

@@ -180,45 +180,60 @@ def krylov_step(
     length = vector_norm(image)
     # The length overflows before the entries do.
     finite = jnp.isfinite(length)
-    image = jnp.where(finite, image, 0.0)
+    scale = _in_range(length)
+    image = jnp.where(finite, scale * image, 0.0)
     norm = jnp.maximum(norm, jnp.where(finite, length, 0.0))
     # For a symmetric operator these two are all there is, so that one pass over the basis is left with roundings.
-    own = product(vector, image)
-    rest = image - own * vector - coupling * _row(basis, row - 1)
-    before = vector_norm(rest)
-    rest, column = _project_out(basis, rest, row)
-    column = column.at[row].add(own).at[row - 1].add(jnp.where(row > 0, coupling, 0.0))
-
-    def again(rest: Any, column: Any) -> Any:
-        rest, correction = _project_out(basis, rest, row)
-        return rest, column + correction
-
-    shortened = vector_norm(rest) < _CANCELLED * before
-    rest, column = jax.lax.cond(shortened, again, lambda rest, column: (rest, column), rest, column)
-    coupling = vector_norm(rest)
+    own, before = product(vector, image), scale * coupling
+    rest = image - own * vector - before * _row(basis, row - 1)
+    rest, left, column = _orthogonal(basis, rest, row)
+    column = column.at[row].add(own).at[row - 1].add(jnp.where(row > 0, before, 0.0))
+    coupling = left / scale
     exhausted = coupling <= breakdown_threshold(op, vector.dtype, norm, length)
     following = jax.lax.cond(
         exhausted & ~jnp.asarray(last),
         lambda: random_orthogonal(key, basis, row),
-        lambda: rest / jnp.where(coupling > 0, coupling, 1.0),
+        lambda: rest / jnp.where(left > 0, left, 1.0),
     )
-    return Step(column, following, jnp.where(exhausted, 0.0, coupling), norm, exhausted, finite)
+    return Step(column / scale, following, jnp.where(exhausted, 0.0, coupling), norm, exhausted, finite)
+
+
+def _orthogonal(basis: tuple[Any, ...], vector: Any, row: Any) -> tuple[Any, Any, Any]:
+    """What of a vector is orthogonal to the rows up to number `row`, its length, and the coefficients of the rest.
+
+    A loop rather than a branch for the second pass: its body is compiled once.
+    """
+
+    def project(carry: Any) -> Any:
+        passes, _, vector, before, column = carry
+        vector, found = _project_out(basis, vector, row)
+        length = _length(vector)
+        return passes + 1, length < _CANCELLED * before, vector, length, column + found
+
+    column = jnp.zeros(sum(map(len, basis)), vector.dtype)
+    carry = (jnp.zeros((), jnp.int32), jnp.ones((), bool), vector, _length(vector), column)
+    return jax.lax.while_loop(lambda carry: carry[1] & (carry[0] < 2), project, carry)[2:]
 
 
 def random_orthogonal(key: Key, basis: tuple[Any, ...], row: Any = None) -> Float[Array, " n"]:
     """A random unit vector orthogonal to the rows of a basis, up to number `row` if given; zero rows do not count."""
-    vector = unit(jax.random.normal(key, basis[0].shape[1:], basis[0].dtype))
+
+    def project(_: Any, vector: Any) -> Any:
+        vector, _ = _project_out(basis, vector, row)
+        length = _length(vector)
+        return vector / jnp.where(length > 0, length, 1.0)
+
+    vector = jax.random.normal(key, basis[0].shape[1:], basis[0].dtype)
     # Near full dimension the first pass leaves little of the vector, so two more follow.
-    for _ in range(3):
-        vector = unit(_project_out(basis, vector, row)[0])
-    return vector
+    return jax.lax.fori_loop(0, 3, project, vector / _length(vector))
 
 
 def unit_or_random(key: Key, vector: Float[Array, " n"]) -> Float[Array, " n"]:
     """v/‖v‖, or a random unit vector where v is zero or not finite."""
     length = vector_norm(vector)
     usable = (length > 0) & jnp.isfinite(length)
-    return unit(jnp.where(usable, vector, jax.random.normal(key, vector.shape, vector.dtype)))
+    random = jax.random.normal(key, vector.shape, vector.dtype)
+    return jnp.where(usable, vector, random) / jnp.where(usable, length, _length(random))
 
 
 def unit(vector: Float[Array, " n"]) -> Float[Array, " n"]:
@@ -240,6 +255,18 @@ def _scaled_norm(vector: Any) -> Any:
     largest = jnp.max(jnp.abs(vector))
     scale = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1.0)
     return scale * jnp.sqrt(jnp.sum((vector / scale) ** 2))
+
+
+def _length(vector: Any) -> Any:
+    """‖v‖ of a vector whose squares stay in range: a quarter of the program."""
+    return jnp.sqrt(product(vector, vector))
+
+
+def _in_range(length: Any) -> Any:
+    """A power of two by which a vector of this length, or a rounding of it, can be squared; 1 for ordinary ones."""
+    bits = jnp.finfo(length.dtype).maxexp
+    small, large = 2.0 ** (-bits // 4), 2.0 ** (bits // 3)
+    return jnp.where(length < small, 2.0 ** (3 * bits // 4), jnp.where(length > large, 2.0 ** (-bits // 2), 1.0))
 
 
 def breakdown_threshold(op: Operator, dtype: Any, norm: Any, length: Any) -> Float[Array, ""]:
