@@ -2,7 +2,6 @@ import jax
 import numpy as np
 import pytest
 import scipy.stats
-import threadpoolctl
 from jax.flatten_util import ravel_pytree
 
 # LLVM takes most of the time on such small programs; unoptimised they give the same numbers, to rounding.
@@ -12,13 +11,6 @@ QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes
 @pytest.fixture(autouse=True)
 def _float64():
     with jax.enable_x64(True):
-        yield
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """For NumPy's simulations, whose matrices are small: threads that wait for one another take longer."""
-    with threadpoolctl.threadpool_limits(1):
         yield
 
 
