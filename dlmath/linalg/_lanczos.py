@@ -218,13 +218,14 @@ def _orthogonal(basis: tuple[Any, ...], vector: Any, row: Any) -> tuple[Any, Any
 def random_orthogonal(key: Key, basis: tuple[Any, ...], row: Any = None) -> Float[Array, " n"]:
     """A random unit vector orthogonal to the rows of a basis, up to number `row` if given; zero rows do not count."""
 
-    def unit(vector: Any) -> Any:
+    def normalised(vector: Any) -> Any:
         length = _length(vector)
         return vector / jnp.where(length > 0, length, 1.0)
 
     vector = jax.random.normal(key, basis[0].shape[1:], basis[0].dtype)
     # Near full dimension the first pass leaves little of the vector, so two more follow.
-    return jax.lax.fori_loop(0, 3, lambda _, vector: unit(_project_out(basis, vector, row)[0]), unit(vector))
+    again = lambda _, vector: normalised(_project_out(basis, vector, row)[0])
+    return jax.lax.fori_loop(0, 3, again, normalised(vector))
 
 
 def unit_or_random(key: Key, vector: Float[Array, " n"]) -> Float[Array, " n"]:
